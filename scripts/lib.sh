@@ -16,8 +16,8 @@ export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 \
 	GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-# Compiler cache, and a kernel banner that does not depend on when and where.
-export PATH=/usr/lib/ccache:$PATH CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$cache \
+# Compiler cache; Debian's Python, whose modules we install; a kernel banner that does not depend on when and where.
+export PATH=/usr/lib/ccache:/usr/bin:$PATH CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$cache \
 	CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=15G \
 	KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=rzcfs KBUILD_BUILD_HOST=rzcfs
 

@@ -19,7 +19,6 @@ import share    # noqa: E402
 
 BLOCK = 4096
 DATA_TYPE = '88b5'
-TREE = '/usr/share/zoneinfo'
 BIG = '/demo/big'
 DATABASE = '/demo/places.db'
 
@@ -54,7 +53,8 @@ pragma integrity_check;
 
 
 class Demo:
-    def __init__(self, pair):
+    def __init__(self, pair, tree):
+        self.tree = tree
         self.pair, self.owner, self.client = pair, pair.board[1], pair.board[2]
         self.sha256_match = True
         self.mismatches = []
@@ -63,7 +63,7 @@ class Demo:
         sql = SQL_MAKE.replace('\n', ' ')
         self.client.run(f'mkdir -p /demo; cp /demo/Image {BIG}; truncate -s %{BLOCK} {BIG}; '
                         f'sqlite3 {DATABASE} "{sql}"', 300)
-        self.digests = {what: share.sha256(self.client, what) for what in (BIG, TREE, DATABASE)}
+        self.digests = {what: share.sha256(self.client, what) for what in (BIG, self.tree, DATABASE)}
         self.client.run('mkdir -p /tmp/back')
         self.work = SQL_WORK.replace('\n', ' ')
         self.client.run(f'cp {DATABASE} /tmp/local.db')
@@ -116,13 +116,13 @@ class Demo:
             for board, place, digest in checks:
                 self.expect(f'{peers.name} {name}', board, place, digest)
 
-        big, tree = self.digests[BIG], self.digests[TREE]
+        big, tree = self.digests[BIG], self.digests[self.tree]
         do('write', lambda: self.copy(BIG, f'{away}/big'), (owner, f'{home}/big', big))
         do('mmap_write', lambda: self.copy('--map-target', BIG, f'{away}/mapped'), (owner, f'{home}/mapped', big))
         do('posix_read', lambda: self.copy(f'{away}/big', '/tmp/back/big'), (client, '/tmp/back/big', big))
         do('mmap_read', lambda: self.copy('--map-source', f'{away}/mapped', '/tmp/back/big'),
            (client, '/tmp/back/big', big))
-        do('tree_write', lambda: self.copy(TREE, f'{away}/tz'), (owner, f'{home}/tz', tree))
+        do('tree_write', lambda: self.copy(self.tree, f'{away}/tz'), (owner, f'{home}/tz', tree))
         for how, name in ((), 'tree_posix_read'), (('--map-source',), 'tree_mmap_read'):
             do(name, lambda how=how: self.copy(*how, f'{away}/tz', '/tmp/back/tz'), (client, '/tmp/back/tz', tree))
             client.run('rm -rf /tmp/back/tz')
@@ -168,7 +168,8 @@ class Demo:
                 ('busy_read', self.client, self.owner, lambda: self.copy(f'{peers.away}/busy', '/tmp/back/big'),
                  (self.client, '/tmp/back/big', digest))):
             taker = sink.start('rzio pump')
-            lab.until(lambda sink=sink: ':1389 ' in sink.run('cat /proc/net/tcp'), 20, 'listening')
+            lab.until(lambda sink=sink, taker=taker: not taker.running() or ':1389 ' in sink.run('cat /proc/net/tcp'),
+                      20, 'rzio pump listens')
             giver = source.start(f'rzio pump --seconds 3600 {sink.ip}')
             try:
                 do(name, work, check)
@@ -250,9 +251,9 @@ def table(result):
 
     line('', [n.replace('_', ' ') for n in names], 'ratio')
     for phase, title in PHASES.items():
-        unit = 's' if phase == 'sqlite' else 'MB/s'
-        key = 'seconds' if phase == 'sqlite' else 'mb_per_s'
-        line(f'{title}', [f'{result[n][phase][key]:.2f} {unit}' for n in names],
+        timed = phase == 'sqlite' or phase.startswith('tree')
+        unit, key = ('s', 'seconds') if timed else ('MB/s', 'mb_per_s')
+        line(title, [f'{result[n][phase][key]:.2f} {unit}' for n in names],
              f'{ratio[phase]:.2f}x' if ratio else '')
     for kind in ('read', 'write'):
         line(f'4 KiB {kind}, median', [f'{result[n]["latency_4k_us"][kind]:.0f} us' for n in names],
@@ -275,6 +276,7 @@ def main():
     parser.add_argument('--image', help='kernel (default: scripts/build zynqmp)')
     parser.add_argument('--out', default=lab.TOP / 'build/demo', type=pathlib.Path)
     parser.add_argument('--shares', default='rzcfs,nfs4,nfs3,nfs4_dax,nfs3_dax')
+    parser.add_argument('--tree', default='/usr/share/zoneinfo', help='directory of a board with many small files')
     parser.add_argument('--drop', type=float, default=0, help='part of the frames that the cable loses')
     options = parser.parse_args()
     image = options.image or lab.default_image()
@@ -282,7 +284,7 @@ def main():
     result = {'ok': False}
     try:
         with lab.Pair(image, extra=[(image, 'demo/Image')], keep=options.out / 'logs') as pair:
-            demo = Demo(pair)
+            demo = Demo(pair, options.tree)
             demo.prepare()
             if options.drop:
                 pair.wire.do(f'set both drop={options.drop} seed=1')

@@ -167,7 +167,7 @@ class Board:
         self.ip, self.mac = f'10.9.0.{number}', f'02:00:00:00:00:0{number}'
         self.directory, self.memory = directory, directory / f'memory{number}'
         self.image, self.dtb, self.initrd, self.wire_end = image, dtb, initrd, wire_end
-        self.arguments = list(arguments)
+        self.arguments = [a.format(board=number) for a in arguments]
         self.console = directory / f'console{number}.log'
         self.console.write_bytes(b'')
         self.checked = 0        # bytes of the console already looked at
@@ -189,6 +189,8 @@ class Board:
             f'memory-backend-file,id=ram,size={RAM},mem-path={self.memory},share=on',
             '-kernel', self.image, '-dtb', self.dtb, '-initrd', self.initrd, '-append',
             f'console=ttyPS0,115200 loglevel=7 rdinit=/init board={self.number} panic=-1 oops=panic '
+            # QEMU rewrites /memory; what lies in it has page structs that pmem cannot replace.
+            f'mem={NVM_BASE >> 20}M '
             + os.environ.get('RZCFS_CMDLINE', ''),
             '-display', 'none', '-monitor', 'none', '-no-reboot', '-audiodev', 'none,id=quiet', *nic,
             '-net', f'nic,netdev=cable,macaddr={self.mac}',
@@ -358,6 +360,25 @@ def build_programs(image):
                '-DRZCFS_STATIC=ON'))
 
 
+def build_kselftests(image):
+    """The project's tests in the kernel's own tree, as files of a board."""
+    tree = pathlib.Path(image).resolve().parents[4]
+    base = tree / 'tools/testing/selftests'
+    targets = [str(path.parent.relative_to(base)) for path in base.glob('*/*/Makefile')
+               if path.parent.name in ('rob', 'rzcfs', 'sans')]
+    if not targets:
+        return []
+    out = BUILD / 'kselftest'
+    shutil.rmtree(out, ignore_errors=True)
+    log = BUILD / 'kselftest.log'
+    with open(log, 'w', encoding='utf-8') as output:
+        argv = ['make', '-s', '-C', base, 'ARCH=arm64', 'CROSS_COMPILE=aarch64-linux-gnu-', 'LDFLAGS=-static',
+                f'TARGETS={" ".join(targets)}', f'O={BUILD / "kselftest-build"}', f'INSTALL_PATH={out}', 'install']
+        if subprocess.run(argv, stdout=output, stderr=output, check=False).returncode:
+            raise Failure(f'the in-tree selftests do not build: see {log}')
+    return [(path, f'kselftest/{path.relative_to(out)}') for path in out.rglob('*') if path.is_file()]
+
+
 def cmake(source, build, options):
     build.mkdir(parents=True, exist_ok=True)
     log = build / 'log'
@@ -390,7 +411,8 @@ def device_tree(directory):
 
 
 class Pair:
-    """Both boards and the cable. Logs of a failed run stay in keep/."""
+    """Both boards and the cable; their logs are left in keep/. `arguments` are
+    further ones of QEMU, where {board} becomes 1 or 2."""
 
     def __init__(self, image, extra=(), arguments=(), keep=None):
         self.image, self.extra, self.arguments = image, extra, arguments
@@ -405,7 +427,8 @@ class Pair:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix='rzcfs-', dir=place))
         try:
             self.wire = Wire(self.directory)
-            initrd, dtb = root_file_system(self.directory, self.extra), device_tree(self.directory)
+            files = [*self.extra, *build_kselftests(self.image)]
+            initrd, dtb = root_file_system(self.directory, files), device_tree(self.directory)
             for n in (1, 2):
                 self.board[n] = Board(n, self.directory, self.image, dtb, initrd, self.wire.ends[n],
                                       self.arguments)

@@ -24,7 +24,7 @@ class Rzcfs:
     def serve(self, fresh=True):
         options = 'export,dev=eth0' + (',' + self.options if self.options else '')
         if fresh:
-            self.owner.run('mkfs.rzcfs -f /dev/pmem0 || mkfs.rzcfs /dev/pmem0', 60)
+            self.owner.run('mkfs.rzcfs -q -f /dev/pmem0', 60)
         self.owner.run(f'mkdir -p {self.home}; mount -t rzcfs /dev/pmem0 {self.home} -o {options}', 60)
 
     def mount(self):

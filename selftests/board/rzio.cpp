@@ -347,6 +347,23 @@ json storm(const StormOptions &o) {
             {"seconds", seconds() - start}};
 }
 
+// Maps a file, reads one byte of every page and gives the physical addresses at
+// which the process sees them.
+json frames(const std::string &path) {
+    const File file(path, O_RDONLY), pagemap("/proc/self/pagemap", O_RDONLY);
+    Mapping mapping(file, file.size(), PROT_READ);
+    json list = json::array();
+    for (size_t at = 0; at < file.size(); at += 4096) {
+        volatile char byte = mapping.data()[at];
+        (void)byte;
+        uint64_t entry;
+        pagemap.read(&entry, sizeof(entry),
+                     reinterpret_cast<uintptr_t>(mapping.data() + at) / 4096 * sizeof(entry));
+        list.push_back((entry & ((1ULL << 55) - 1)) * 4096);
+    }
+    return list;
+}
+
 struct PumpOptions {
     std::string to;
     uint16_t port = 5001;
@@ -474,10 +491,34 @@ int main(int argc, char **argv) {
     storm_command->add_option("--map-percent", storming.map_percent);
     storm_command->callback([&] { result = storm(storming); });
 
-    std::string mapped;
-    auto *extents_command = app.add_subcommand("extents", "A file's blocks on its medium");
-    extents_command->add_option("file", mapped)->required();
-    extents_command->callback([&] { result = extents(mapped); });
+    std::string framed;
+    auto *frames_command = app.add_subcommand("frames", "Where mmap shows a file's pages");
+    frames_command->add_option("file", framed)->required();
+    frames_command->callback([&] { result = frames(framed); });
+
+    PumpOptions pumping;
+    auto *pump_command = app.add_subcommand("pump", "Keep a TCP connection busy");
+    pump_command->add_option("to", pumping.to, "Send there; receive if not given");
+    pump_command->add_option("--port", pumping.port);
+    pump_command->add_option("--seconds", pumping.duration);
+    pump_command->callback([&] { result = pump(pumping); });
+
+    FillOptions filling;
+    auto *fill_command = app.add_subcommand("fill", "Make files of a known pattern");
+    fill_command->add_option("directory", filling.directory)->required();
+    fill_command->add_option("--count", filling.count);
+    fill_command->add_option("--size", filling.size);
+    fill_command->callback([&] { result = fill(filling); });
+
+    std::vector<std::string> mapped;
+    auto *extents_command = app.add_subcommand("extents", "Files' blocks on their medium");
+    extents_command->add_option("files", mapped)->required();
+    extents_command->callback([&] {
+        result = json::array();
+        for (const auto &path : mapped)
+            for (const auto &extent : extents(path))
+                result.push_back(extent);
+    });
 
     try {
         CLI11_PARSE(app, argc, argv);

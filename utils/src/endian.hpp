@@ -7,17 +7,16 @@
 
 namespace rzcfs {
 
-template <std::unsigned_integral T> constexpr T le(T v)
-{
-	if constexpr (std::endian::native == std::endian::little || sizeof(T) == 1) {
-		return v;
-	} else {
-		T r = 0;
+template <std::unsigned_integral T> constexpr T le(T v) {
+    if constexpr (std::endian::native == std::endian::little || sizeof(T) == 1) {
+        return v;
+    } else {
+        T r = 0;
 
-		for (unsigned i = 0; i < sizeof(T); i++)
-			r = static_cast<T>(r << 8 | ((v >> 8 * i) & 0xff));
-		return r;
-	}
+        for (unsigned i = 0; i < sizeof(T); i++)
+            r = static_cast<T>(r << 8 | ((v >> 8 * i) & 0xff));
+        return r;
+    }
 }
 
 } // namespace rzcfs

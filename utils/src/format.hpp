@@ -12,13 +12,13 @@
 namespace rzcfs {
 
 struct format_options {
-	std::string label;
-	uuid id = random_uuid();
-	std::array<std::uint8_t, 16> hash_key{};
-	std::uint32_t uid = 0, gid = 0;
-	std::uint16_t mode = 0755;
-	std::uint64_t time_ns = 0;
-	std::uint32_t root_generation = 1;
+    std::string label;
+    uuid id = random_uuid();
+    std::array<std::uint8_t, 16> hash_key{};
+    std::uint32_t uid = 0, gid = 0;
+    std::uint16_t mode = 0755;
+    std::uint64_t time_ns = 0;
+    std::uint32_t root_generation = 1;
 };
 
 // What the first bytes of a medium say.

@@ -13,22 +13,22 @@ namespace rzcfs {
 constexpr std::uint64_t block_size = RZCFS_BLOCK_SIZE;
 
 struct error : std::runtime_error {
-	using std::runtime_error::runtime_error;
+    using std::runtime_error::runtime_error;
 };
 
 struct region {
-	std::uint64_t start, blocks;
+    std::uint64_t start, blocks;
 
-	std::uint64_t end() const { return start + blocks; }
+    std::uint64_t end() const { return start + blocks; }
 };
 
 struct layout_options {
-	std::optional<std::uint64_t> inodes, journal_blocks, pool_blocks;
+    std::optional<std::uint64_t> inodes, journal_blocks, pool_blocks;
 };
 
 struct layout {
-	std::uint64_t blocks, inodes;
-	region journal, prestore, ibitmap, itable, bbitmap, pool, data;
+    std::uint64_t blocks, inodes;
+    region journal, prestore, ibitmap, itable, bbitmap, pool, data;
 };
 
 // Throws error if the medium is too small or an option is out of range.

@@ -200,7 +200,7 @@ def summary(name, phases):
         cost('write', 'owner', ('srv_write_copied_bytes', 'rx_copied_bytes'), 'srv_write_payload_bytes')
         cost('mmap_write', 'owner', ('srv_write_copied_bytes', 'rx_copied_bytes'), 'srv_write_payload_bytes')
         cost('mmap_read', 'client', ('cl_landing_copied_bytes', 'cl_read_user_copied_bytes', 'rx_copied_bytes'),
-             'cl_read_landed_bytes')
+             'cl_mmap_landed_bytes')
         cost('posix_read', 'client', ('cl_landing_copied_bytes', 'cl_read_user_copied_bytes', 'rx_copied_bytes'),
              'cl_read_landed_bytes')
         large = [phases[n] for n in ('write', 'mmap_write', 'posix_read', 'mmap_read')]

@@ -284,6 +284,7 @@ json storm(const StormOptions &o) {
         const bool write = random.below(3) > 0;
         const bool whole = random.below(2); // whole blocks, or any bytes
         const bool map = random.below(100) < o.map_percent;
+        const bool forget = random.below(50) == 0;
         size_t n =
             1 + random.below(random.below(2) ? o.longest : std::min<size_t>(o.longest, 5000));
         size_t at = random.below(o.size - n + 1);
@@ -331,7 +332,7 @@ json storm(const StormOptions &o) {
                 fmt::format("operation {}: byte {} of {} read at {} is {:#04x}, not {:#04x}", i, b,
                             n, at, uint8_t(buffer[b]), uint8_t(shadow[at + b])));
         }
-        if (random.below(50) == 0)
+        if (forget)
             posix_fadvise(file->number(), 0, 0, POSIX_FADV_DONTNEED);
     }
     if (dry) {

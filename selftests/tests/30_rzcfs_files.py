@@ -86,7 +86,7 @@ def test_nothing_is_copied_by_the_cpu(pair):
                  if owner.get(n, 0)]
         wrong += [f'client {n}: {client.get(n)}' for n in
                   ('cl_landing_copied_bytes', 'rx_copied_bytes', 'tx_copied_bytes', 'fallback_blocks') if client.get(n, 0)]
-        if owner.get('srv_write_payload_bytes', 0) < size or client.get('cl_read_landed_bytes', 0) < size:
+        if owner.get('srv_write_payload_bytes', 0) < size or client.get('cl_mmap_landed_bytes', 0) < size:
             wrong.append(f'payload went another way: {owner} {client}')
         if wrong:
             raise lab.Failure('; '.join(wrong))

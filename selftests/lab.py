@@ -10,6 +10,7 @@ makes whatever is asked of it next raise Crash with the lines in question.
 """
 
 import collections
+import ctypes
 import fcntl
 import json
 import mmap
@@ -68,13 +69,18 @@ def until(condition, seconds, what):
         time.sleep(0.05)
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
 class Process:
-    """A child that dies with us and is ended by its pid."""
+    """A child that dies with us, even if we are killed, and is ended by its pid."""
 
     def __init__(self, argv, log, **options):
         self.log = pathlib.Path(log)
         with open(self.log, 'ab') as output:
-            self.child = subprocess.Popen(argv, stderr=output, start_new_session=True, **options)
+            self.child = subprocess.Popen(argv, stderr=output, start_new_session=True,
+                                          preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), **options)
 
     def gone(self):
         return self.child.poll() is not None
@@ -424,7 +430,10 @@ class Pair:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         build_programs(self.image)
         place = '/dev/shm' if shutil.disk_usage('/dev/shm').free > 3 * RAM else None
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix='rzcfs-', dir=place))
+        for left in pathlib.Path(place or tempfile.gettempdir()).glob('rzcfs-[0-9]*-*'):
+            if not pathlib.Path('/proc', left.name.split('-')[1]).exists():
+                shutil.rmtree(left, ignore_errors=True)     # of a run that was killed
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f'rzcfs-{os.getpid()}-', dir=place))
         try:
             self.wire = Wire(self.directory)
             files = [*self.extra, *build_kselftests(self.image)]

@@ -191,10 +191,12 @@ def summary(name, phases):
 
     def cost(phase, side, copied, payload):
         p = phases[phase]
-        blocks = -(-p['bytes'] // BLOCK)
         p['cpu_copied_bytes'] = sum(p['counters'].get(f'{side}.{c}', 0) for c in copied)
         p['payload_bytes'] = p['counters'].get(f'{side}.{payload}', 0)
-        p['frames_per_block'] = round(p['counters'].get('wire.data', 0) / blocks, 4)
+        # Stores to a mapping of a new file first fetch the pages: blocks that
+        # arrived are counted, not those of the file.
+        arrived = p['counters'].get('owner.rob_blocks', 0) + p['counters'].get('client.rob_blocks', 0)
+        p['frames_per_block'] = round(p['counters'].get('wire.data', 0) / max(arrived, 1), 4)
 
     if name == 'rzcfs':
         cost('write', 'owner', ('srv_write_copied_bytes', 'rx_copied_bytes'), 'srv_write_payload_bytes')

@@ -138,7 +138,7 @@ struct CopyOptions {
     bool map_source = false;
     bool map_target = false;
     bool sync = false;
-    size_t block = 65536;
+    size_t block = 131072; // as cp does
 };
 
 struct Copied {

@@ -5,7 +5,7 @@
  * the point. The counts lie in a file that the host reads while the board runs:
  * one little-endian u64 for every 4096 bytes of memory.
  *
- *   -plugin libstores.so,file=PATH,size=BYTES
+ *   -plugin libstores.so,out=PATH,size=BYTES
  *
  * Written against version 1 of the plugin interface (QEMU 6.0 to 8.x), whose
  * header Debian does not ship; the declarations below are all that is used.
@@ -79,13 +79,13 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **
 
 	(void)info;
 	for (int i = 0; i < argc; i++) {
-		if (!strncmp(argv[i], "file=", 5))
-			path = argv[i] + 5;
+		if (!strncmp(argv[i], "out=", 4))
+			path = argv[i] + 4;
 		else if (!strncmp(argv[i], "size=", 5))
 			pages = strtoull(argv[i] + 5, NULL, 0) >> PAGE_SHIFT;
 	}
 	if (!path || !pages) {
-		fprintf(stderr, "stores: file= and size= are needed\n");
+		fprintf(stderr, "stores: out= and size= are needed\n");
 		return -1;
 	}
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);

@@ -224,7 +224,8 @@ class Board:
         """As when the plug is pulled: the memory file keeps what was stored."""
         if self.process:
             self.process.stop()
-            self.port.close()
+            if self.port:
+                self.port.close()
         self.process = None
         for job in self.jobs.values():
             job.ended.set()

@@ -20,6 +20,7 @@ import share    # noqa: E402
 BLOCK = 4096
 DATA_TYPE = '88b5'
 BIG = '/demo/big'
+PUMP = 4_000_000        # bytes per second of the busy IP connection
 DATABASE = '/demo/places.db'
 
 PHASES = {      # name: what the table calls it
@@ -161,7 +162,7 @@ class Demo:
         do('sqlite', work, (self.owner, f'{peers.home}/places.db', self.answer_digest))
 
     def busy(self, peers, do, digest):
-        """The same while TCP sends as fast as it can, in the direction of the data."""
+        """The same while TCP sends at a fixed rate, in the direction of the data."""
         for name, sink, source, work, check in (
                 ('busy_write', self.owner, self.client, lambda: self.copy(BIG, f'{peers.away}/busy'),
                  (self.owner, f'{peers.home}/busy', digest)),
@@ -170,7 +171,7 @@ class Demo:
             taker = sink.start('rzio pump')
             lab.until(lambda sink=sink, taker=taker: not taker.running() or ':1389 ' in sink.run('cat /proc/net/tcp'),
                       20, 'rzio pump listens')
-            giver = source.start(f'rzio pump --seconds 3600 {sink.ip}')
+            giver = source.start(f'rzio pump --seconds 3600 --rate {PUMP} {sink.ip}')
             try:
                 do(name, work, check)
             finally:
@@ -179,7 +180,7 @@ class Demo:
                 carried = json.loads(taker.wait(30).output.splitlines()[-1])
             if not carried['bytes']:
                 raise lab.Failure('the IP connection carried nothing')
-            lab.say(f'          meanwhile TCP carried {carried["bytes"] / 1e6:.1f} MB')
+            lab.say(f'          meanwhile TCP carried {carried["bytes"] / 1e6 / carried["seconds"]:.1f} MB/s')
 
 
 def summary(name, phases):
@@ -206,6 +207,7 @@ def summary(name, phases):
         cost('posix_read', 'client', ('cl_landing_copied_bytes', 'cl_read_user_copied_bytes', 'rx_copied_bytes'),
              'cl_read_landed_bytes')
         large = [phases[n] for n in ('write', 'mmap_write', 'posix_read', 'mmap_read')]
+        phases['gathered_bytes'] = total('client.cl_write_gathered_bytes')
         phases['tx'] = {'cpu_copied_bytes': total('owner.tx_copied_bytes') + total('client.tx_copied_bytes'),
                         'payload_bytes': total('owner.srv_read_payload_bytes') + total('client.cl_write_payload_bytes')}
         phases['frames_per_block'] = max(p['frames_per_block'] for p in large)
@@ -267,6 +269,7 @@ def table(result):
     print(f'\n  rzcfs: {r["frames_per_block"]} frames per block at most, {r["nops"]} NOPs, '
           f'{r["bad_groups"]} bad groups, {r["fallback_blocks"]} blocks by the copying path, '
           f'{r["prestore_used"]} pre-stores')
+    print(f'  small writes gathered in the client\'s page cache first: {r["gathered_bytes"]} bytes')
     print('  payload bytes copied by a CPU: '
           f'write {r["write"]["cpu_copied_bytes"]}, mmap write {r["mmap_write"]["cpu_copied_bytes"]}, '
           f'transmit {r["tx"]["cpu_copied_bytes"]}, mmap read {r["mmap_read"]["cpu_copied_bytes"]}, '
@@ -283,6 +286,7 @@ def main():
     options = parser.parse_args()
     image = options.image or lab.default_image()
     options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / 'result.json').unlink(missing_ok=True)
     result = {'ok': False}
     try:
         with lab.Pair(image, extra=[(image, 'demo/Image')], keep=options.out / 'logs') as pair:

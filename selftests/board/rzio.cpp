@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include <cerrno>
@@ -369,12 +370,13 @@ struct PumpOptions {
     std::string to;
     uint16_t port = 5001;
     double duration = 5;
+    double rate = 0;
 };
 
-// Keeps an IP connection busy: sends for a while, or, without `to`, takes what
-// one connection brings.
+// Keeps an IP connection busy: sends for a while, at most `rate` bytes a second if that is not
+// zero, or, without `to`, takes what one connection brings.
 json pump(const PumpOptions &o) {
-    std::vector<char> buffer(65536);
+    std::vector<char> buffer(o.rate > 0 ? 16384 : 65536);
     uint64_t bytes = 0;
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
@@ -391,6 +393,9 @@ json pump(const PumpOptions &o) {
             if (n < 0)
                 fail("send to " + o.to);
             bytes += n;
+            const double ahead = o.rate > 0 ? start + bytes / o.rate - seconds() : 0;
+            if (ahead > 0)
+                std::this_thread::sleep_for(std::chrono::duration<double>(ahead));
         }
     } else {
         const int yes = 1;
@@ -502,6 +507,7 @@ int main(int argc, char **argv) {
     pump_command->add_option("to", pumping.to, "Send there; receive if not given");
     pump_command->add_option("--port", pumping.port);
     pump_command->add_option("--seconds", pumping.duration);
+    pump_command->add_option("--rate", pumping.rate, "Bytes per second");
     pump_command->callback([&] { result = pump(pumping); });
 
     FillOptions filling;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Files of a peer, on a good cable."""
 
+import time
+
 import lab
 import share
 
@@ -187,3 +189,30 @@ def test_files_survive_the_owner(pair):
         fs.mount()
         share.same(share.sha256(fs.client, '/tmp/big'), share.sha256(fs.owner, f'{fs.home}/big'))
         back_again(fs)
+
+
+def test_small_writes_are_gathered(pair):
+    """They need few requests; only what was written is sent; a close brings errors."""
+    with share.rzcfs(pair) as fs:
+        fs.client.run(f'head -c 8192 /dev/zero >{fs.away}/shared')
+        before = fs.stats(fs.client)['cl_calls']
+        # dd writes piece by piece and closes once, at the end
+        job = fs.client.start('( for i in $(seq 100 299); do printf %08d $i; done; sleep 4 ) | '
+                              f'dd of={fs.away}/shared bs=8 iflag=fullblock conv=notrunc status=none')
+        time.sleep(2)
+        fs.owner.run(f'printf OWNER | dd of={fs.home}/shared bs=1 seek=3000 conv=notrunc status=none')
+        if job.wait(60).status:
+            raise lab.Failure('the close failed')
+        calls = fs.stats(fs.client)['cl_calls'] - before
+        if calls > 40:
+            raise lab.Failure(f'{calls} requests for 200 writes')
+        fs.owner.run(f'cd {fs.home}; [ "$(head -c 1600 shared)" = "$(printf %08d $(seq 100 299))" ] && '
+                     '[ "$(tail -c +3001 shared | head -c 5)" = OWNER ] && [ $(stat -c %s shared) = 8192 ]')
+        fs.client.run(f'cd {fs.away}; for i in 1 2 3 4 5; do printf abc; done | '
+                      'dd of=grown bs=3 iflag=fullblock status=none; [ $(stat -c %s grown) = 15 ]')
+        fs.owner.run(f'[ "$(cat {fs.home}/grown)" = abcabcabcabcabc ]')
+        # a hole, and the bytes around it
+        fs.client.run(f"cd {fs.away}; exec 3<>holes; printf one >&3; "
+                      "printf two | dd of=holes bs=1 seek=10000 conv=notrunc status=none; exec 3>&-; "
+                      "[ $(stat -c %s holes) = 10003 ]")
+        fs.owner.run(f'cd {fs.home}; [ "$(tr -d "\\0" <holes)" = onetwo ] && [ "$(tail -c 3 holes)" = two ]')

@@ -10,7 +10,8 @@ def test_in_tree_selftests(pair):
         raise lab.Failure('none were built')
     for entry in listed:
         collection, program = entry.split(':')
-        jobs = [board.start(f'cd /kselftest/{collection} && ./{program}') for board in pair.board.values()]
+        command = f'cd /kselftest/{collection} && RZCFS_TEST_DEV=/dev/pmem0 ./{program}'
+        jobs = [board.start(command) for board in pair.board.values()]
         for job in jobs:
             result = job.wait(900)
             lines = result.output.splitlines()

@@ -19,4 +19,10 @@ template <std::unsigned_integral T> constexpr T le(T v) {
     }
 }
 
+template <class T> constexpr T get(const T &field) { return le(field); }
+
+template <class T, class V> constexpr void put(T &field, V value) {
+    field = le(static_cast<T>(value));
+}
+
 } // namespace rzcfs

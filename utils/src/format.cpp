@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "format.hpp"
 
-#include "crc32c.hpp"
+#include "crc.hpp"
 #include "endian.hpp"
+#include "structures.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -12,9 +13,6 @@
 namespace rzcfs {
 
 namespace {
-
-// The kernel's types for little-endian numbers differ between headers.
-template <class T, class V> void put(T &field, V value) { field = le(static_cast<T>(value)); }
 
 template <class T> std::span<const std::byte> bytes_of(const T &object) {
     return std::as_bytes(std::span(&object, 1));
@@ -116,7 +114,7 @@ rzcfs_super_block make_super(const layout &l, const format_options &o) {
     put(sb.s_pool_blocks, l.pool.blocks);
     put(sb.s_data_start, l.data.start);
     put(sb.s_data_blocks, l.data.blocks);
-    put(sb.s_checksum, crc32c_before(sb, offsetof(rzcfs_super_block, s_checksum)));
+    seal(sb);
     return sb;
 }
 
@@ -135,15 +133,8 @@ rzcfs_inode make_root(const format_options &o) {
     put(root.i_ctime, o.time_ns);
     put(root.i_btime, o.time_ns);
     put(root.i_parent, RZCFS_ROOT_INO);
-    put(root.i_checksum, crc32c_before(root, offsetof(rzcfs_inode, i_checksum)));
+    seal(root);
     return root;
-}
-
-std::uint64_t state_word(unsigned index, std::uint64_t value) {
-    const std::uint64_t seed[2] = {le(std::uint64_t(index)), le(value)};
-
-    return value | std::uint64_t(crc32c(std::as_bytes(std::span(seed))) & 0xffff)
-                       << RZCFS_STATE_VALUE_BITS;
 }
 
 void format(medium &m, const layout &l, const format_options &o) {

@@ -30,7 +30,6 @@ std::string foreign_name(const medium &m);
 
 rzcfs_super_block make_super(const layout &l, const format_options &o);
 rzcfs_inode make_root(const format_options &o);
-std::uint64_t state_word(unsigned index, std::uint64_t value);
 
 // Writes everything; the superblock comes last, so that an interrupted run
 // leaves a medium that cannot be mounted.

@@ -65,4 +65,14 @@ layout plan(std::uint64_t blocks, const layout_options &options) {
     return l;
 }
 
+std::array<named_region, 7> regions(const layout &l) {
+    return {{{"journal", l.journal},
+             {"prestore", l.prestore},
+             {"ibitmap", l.ibitmap},
+             {"itable", l.itable},
+             {"bbitmap", l.bbitmap},
+             {"pool", l.pool},
+             {"data", l.data}}};
+}
+
 } // namespace rzcfs

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "crc32c.hpp"
+#include "crc.hpp"
 #include "endian.hpp"
 #include "format.hpp"
+#include "siphash.hpp"
+#include "structures.hpp"
 
 #include <cstring>
 #include <gtest/gtest.h>

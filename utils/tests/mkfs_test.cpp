@@ -2,6 +2,7 @@
 // The program as people run it.
 #include "endian.hpp"
 #include "layout.hpp"
+#include "run.hpp"
 
 #include <array>
 #include <cstdio>
@@ -26,14 +27,10 @@ class Mkfs : public testing::Test {
     void TearDown() override { fs::remove_all(dir); }
 
     int run(const std::string &args) {
-        std::string command = std::string(MKFS) + " " + args + " 2>&1";
-        std::array<char, 512> buf;
+        result r = ::run(MKFS, args);
 
-        output.clear();
-        FILE *p = popen(command.c_str(), "r");
-        while (fgets(buf.data(), buf.size(), p))
-            output += buf.data();
-        return WEXITSTATUS(pclose(p));
+        output = r.output;
+        return r.status;
     }
     rzcfs_super_block super(std::uint64_t offset = 0) {
         rzcfs_super_block sb;

@@ -398,7 +398,7 @@ def cmake(source, build, options):
 
 def root_file_system(directory, extra=()):
     """extra: (file on the host, path on the board)"""
-    files = [(BUILD / 'arm64/agent', 'bin/agent'), (BUILD / 'arm64/rzio', 'bin/rzio'), *extra]
+    files = [(BUILD / 'arm64' / name, f'bin/{name}') for name in ('agent', 'rzio', 'churn', 'fsbench')] + list(extra)
     for name in ('mkfs.rzcfs', 'fsck.rzcfs', 'dumpfs.rzcfs'):
         tool = BUILD / 'utils-arm64' / name
         if tool.exists():

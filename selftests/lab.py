@@ -242,6 +242,8 @@ class Board:
         stream = port.makefile('rb')
         try:
             for line in stream:
+                if not line.endswith(b'\n'):
+                    break       # the power went
                 words = line.split()
                 if words[:1] == [b'READY']:
                     ready.set()

@@ -64,6 +64,12 @@ class File {
             fail("stat " + name);
         return st.st_size;
     }
+    size_t block() const { // of I/O, as the file system likes it
+        struct stat st;
+        if (fstat(fd, &st))
+            fail("stat " + name);
+        return st.st_blksize;
+    }
     void read(void *to, size_t n, off_t at) const {
         for (size_t done = 0; done < n;) {
             const ssize_t got = pread(fd, static_cast<char *>(to) + done, n - done, at + done);
@@ -139,7 +145,7 @@ struct CopyOptions {
     bool map_source = false;
     bool map_target = false;
     bool sync = false;
-    size_t block = 131072; // as cp does
+    size_t block = 0; // as cp does: 128 KiB, or what the file says if that is more
 };
 
 struct Copied {
@@ -150,14 +156,16 @@ void copy_file(const CopyOptions &o, const fs::path &from, const fs::path &to, C
     const File source(from, O_RDONLY);
     const size_t size = source.size();
     File target(to, (o.map_target ? O_RDWR : O_WRONLY) | O_CREAT | O_TRUNC);
-    std::vector<char> buffer(o.map_source && !o.map_target ? 0 : std::min(o.block, size));
+    const size_t block =
+        o.block ? o.block : std::max({size_t{131072}, source.block(), target.block()});
+    std::vector<char> buffer(o.map_source && !o.map_target ? 0 : std::min(block, size));
     Mapping in(source, o.map_source ? size : 0, PROT_READ);
     if (o.map_target)
         target.truncate(size);
     {
         Mapping out(target, o.map_target ? size : 0, PROT_READ | PROT_WRITE);
         for (size_t at = 0; at < size;) {
-            const size_t n = std::min(o.block, size - at);
+            const size_t n = std::min(block, size - at);
             const char *data = in.data() ? in.data() + at : buffer.data();
             if (!in.data())
                 source.read(buffer.data(), n, at);

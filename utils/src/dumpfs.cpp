@@ -288,16 +288,6 @@ class dumper {
     hash_key key_;
 };
 
-std::string printable(const std::string &s) {
-    std::string r;
-
-    for (char c : s)
-        r += static_cast<unsigned char>(c) < 0x20 || c == 0x7f
-                 ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c))
-                 : std::string(1, c);
-    return r;
-}
-
 std::string scalar(const json &j) {
     return j.is_string() ? printable(j.get<std::string>()) : j.dump();
 }

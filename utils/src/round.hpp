@@ -108,6 +108,7 @@ class check_round {
     // round_alloc.cpp
     rzcfs_inode load_inode(std::uint32_t ino) const;
     void store_inode(std::uint32_t ino, rzcfs_inode raw);
+    void store_directory(std::uint32_t ino, unsigned permissions, std::uint32_t parent);
     void set_slot(std::uint32_t ino, const slot &s, std::uint64_t target);
     std::uint32_t &owner(std::uint64_t blk) { return owner_[blk - layout_.data.start]; }
     std::uint64_t allocate(std::uint32_t ino, bool node);

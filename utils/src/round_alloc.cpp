@@ -2,6 +2,8 @@
 // Changes to inodes and block maps, and what they need.
 #include "round.hpp"
 
+#include <sys/stat.h>
+
 namespace rzcfs {
 
 rzcfs_inode check_round::load_inode(std::uint32_t ino) const {
@@ -11,6 +13,20 @@ rzcfs_inode check_round::load_inode(std::uint32_t ino) const {
 void check_round::store_inode(std::uint32_t ino, rzcfs_inode raw) {
     seal(raw);
     img_.store(inode_offset(layout_, ino), raw);
+}
+
+// An empty directory in the place of whatever the inode was.
+void check_round::store_directory(std::uint32_t ino, unsigned permissions, std::uint32_t parent) {
+    rzcfs_inode raw{};
+
+    put(raw.i_ino, ino);
+    put(raw.i_generation, get(load_inode(ino).i_generation) + 1);
+    put(raw.i_mode, S_IFDIR | permissions);
+    put(raw.i_nlink, 2);
+    put(raw.i_version, 1);
+    raw.i_atime = raw.i_mtime = raw.i_ctime = raw.i_btime = le(options_.now_ns);
+    put(raw.i_parent, parent);
+    store_inode(ino, raw);
 }
 
 void check_round::set_slot(std::uint32_t ino, const slot &s, std::uint64_t target) {

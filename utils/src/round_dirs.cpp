@@ -7,21 +7,6 @@
 
 namespace rzcfs {
 
-namespace {
-
-// As it can be printed.
-std::string shown(const std::string &name) {
-    std::string r;
-
-    for (char c : name)
-        r += static_cast<unsigned char>(c) < 0x20 || c == 0x7f
-                 ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c))
-                 : std::string(1, c);
-    return r;
-}
-
-} // namespace
-
 // Block of the directory and block of the medium, in order; the map is sound.
 std::vector<std::pair<std::uint64_t, std::uint64_t>> check_round::buckets(std::uint32_t dir) const {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> r;
@@ -54,7 +39,7 @@ check_round::fate check_round::check_entry(std::uint32_t dir, std::uint64_t fblk
 
     if (e.ino >= layout_.inodes || !info_[e.ino].used) {
         loss("directory {}: \"{}\" leads to inode {}, which is not in use: removed", dir,
-             shown(e.name), e.ino);
+             printable(e.name), e.ino);
         return fate::drop;
     }
     std::uint32_t hash = name_hash(key_, e.name);
@@ -62,36 +47,36 @@ check_round::fate check_round::check_entry(std::uint32_t dir, std::uint64_t fblk
         std::string was = e.name;
 
         if (here(e.hash) && correct_name(e)) {
-            problem("directory {}: \"{}\" should be \"{}\": one bit is wrong", dir, shown(was),
-                    shown(e.name));
+            problem("directory {}: \"{}\" should be \"{}\": one bit is wrong", dir, printable(was),
+                    printable(e.name));
         } else {
-            problem("directory {}: \"{}\" has hash {:#x}, not {:#x}", dir, shown(e.name), hash,
+            problem("directory {}: \"{}\" has hash {:#x}, not {:#x}", dir, printable(e.name), hash,
                     e.hash);
             e.hash = hash;
         }
         result = fate::changed;
     }
     if (!valid_name(e.name)) {
-        loss("directory {}: \"{}\" is no name: removed", dir, shown(e.name));
+        loss("directory {}: \"{}\" is no name: removed", dir, printable(e.name));
         return fate::drop;
     }
     if (!names.insert(e.name).second) {
-        loss("directory {}: \"{}\" is there twice: removed", dir, shown(e.name));
+        loss("directory {}: \"{}\" is there twice: removed", dir, printable(e.name));
         return fate::drop;
     }
     if (e.ino == RZCFS_ROOT_INO) {
-        loss("directory {}: \"{}\" leads to the root: removed", dir, shown(e.name));
+        loss("directory {}: \"{}\" leads to the root: removed", dir, printable(e.name));
         return fate::drop;
     }
     if (e.type != dirent_type(info_[e.ino].mode)) {
-        problem("directory {}: \"{}\" is a {}, type {} is wrong", dir, shown(e.name),
+        problem("directory {}: \"{}\" is a {}, type {} is wrong", dir, printable(e.name),
                 type_name(info_[e.ino].mode), e.type);
         e.type = static_cast<std::uint8_t>(dirent_type(info_[e.ino].mode));
         result = fate::changed;
     }
     if (!here(e.hash)) {
         problem("directory {}: \"{}\" lies in block {}, where it cannot be found: moved", dir,
-                shown(e.name), fblk);
+                printable(e.name), fblk);
         return fate::move;
     }
     return result;
@@ -185,7 +170,7 @@ void check_round::settle_second_names() {
 
             if (info.reached) {
                 loss("directory {}: \"{}\" is a second name of directory {}: removed", p.dir,
-                     shown(p.name), p.ino);
+                     printable(p.name), p.ino);
                 remove_name(p.dir, p.ino, p.name);
                 continue;
             }
@@ -245,15 +230,7 @@ std::uint32_t check_round::lost_and_found() {
         name = fmt::format("lost+found-{}", i);
 
     std::uint32_t ino = allocate_inode();
-    rzcfs_inode raw{};
-    put(raw.i_ino, ino);
-    put(raw.i_generation, get(load_inode(ino).i_generation) + 1);
-    put(raw.i_mode, S_IFDIR | 0700);
-    put(raw.i_nlink, 2);
-    put(raw.i_version, 1);
-    raw.i_atime = raw.i_mtime = raw.i_ctime = raw.i_btime = le(options_.now_ns);
-    put(raw.i_parent, root);
-    store_inode(ino, raw);
+    store_directory(ino, 0700, root);
     info_[ino] = {};
     info_[ino].mode = S_IFDIR;
     info_[ino].used = true;

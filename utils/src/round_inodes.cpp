@@ -113,17 +113,8 @@ bool check_round::correct_bit(rzcfs_inode &raw) const {
 }
 
 void check_round::rebuild_root() {
-    rzcfs_inode old = load_inode(RZCFS_ROOT_INO), raw{};
-
     loss("the root directory is lost: an empty one is made");
-    put(raw.i_ino, RZCFS_ROOT_INO);
-    put(raw.i_generation, get(old.i_generation) + 1);
-    put(raw.i_mode, S_IFDIR | 0755);
-    put(raw.i_nlink, 2);
-    put(raw.i_version, 1);
-    raw.i_atime = raw.i_mtime = raw.i_ctime = raw.i_btime = le(options_.now_ns);
-    put(raw.i_parent, RZCFS_ROOT_INO);
-    store_inode(RZCFS_ROOT_INO, raw);
+    store_directory(RZCFS_ROOT_INO, 0755, RZCFS_ROOT_INO);
 }
 
 // Makes an inode one that the kernel accepts; false if nothing can be made of it.

@@ -206,6 +206,16 @@ std::uint32_t name_hash(const hash_key &key, std::string_view name) {
     return static_cast<std::uint32_t>(siphash(key, std::as_bytes(std::span(name))));
 }
 
+std::string printable(std::string_view name) {
+    std::string r;
+
+    for (char c : name)
+        r += static_cast<unsigned char>(c) < 0x20 || c == 0x7f
+                 ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c))
+                 : std::string(1, c);
+    return r;
+}
+
 bool valid_name(std::string_view name) {
     return !name.empty() && name.size() <= RZCFS_NAME_LEN && name != "." && name != ".." &&
            name.find('/') == name.npos && name.find('\0') == name.npos;

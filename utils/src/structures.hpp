@@ -81,6 +81,8 @@ unsigned level_of(std::uint64_t bucket);
 std::uint32_t name_hash(const hash_key &key, std::string_view name);
 // names that the kernel can look up
 bool valid_name(std::string_view name);
+// a name or a label as a terminal may be given it
+std::string printable(std::string_view name);
 constexpr std::uint32_t entry_size(std::size_t name_length) {
     return static_cast<std::uint32_t>((RZCFS_DIRENT_HEAD + name_length + 7) / 8 * 8);
 }

@@ -45,7 +45,7 @@ need() {
 	export DEBIAN_FRONTEND=noninteractive
 	{ "${apt[@]}" update && "${apt[@]}" --no-install-recommends install "${missing[@]}"; } \
 		>"$cache/apt.log" 2>&1 </dev/null ||
-		die "apt-get cannot install ${missing[*]}: $(grep -m1 '^E: ' "$cache/apt.log" || echo "see $cache/apt.log") (no network?)"
+		die "apt-get cannot install ${missing[*]}: $(grep -m1 '^E: ' "$cache/apt.log" || echo "see $cache/apt.log") (no network, or apt without bookworm-security?)"
 }
 
 # space DIR GIB: dies unless DIR's file system has that much room.

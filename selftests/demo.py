@@ -10,6 +10,7 @@ import argparse
 import collections
 import json
 import pathlib
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -300,11 +301,11 @@ def main():
     parser.add_argument('--tree', default='/usr/share/zoneinfo', help='directory of a board with many small files')
     parser.add_argument('--drop', type=float, default=0, help='part of the frames that the cable loses')
     options = parser.parse_args()
-    image = options.image or lab.default_image()
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / 'result.json').unlink(missing_ok=True)
     result = {'ok': False}
     try:
+        image = options.image or lab.default_image()
         with lab.Pair(image, extra=[(image, 'demo/Image')], keep=options.out / 'logs') as pair:
             demo = Demo(pair, options.tree)
             demo.prepare()
@@ -325,11 +326,11 @@ def main():
             if options.drop:        # lost frames are asked for again: only the bytes count
                 failed = [what for what in failed if 'SHA' in what]
             result['failed_checks'] = failed
-            result['faster_in_every_row'] = all(r > 1 for r in result['ratio'].values())
+            result['faster_in_every_row'] = bool(result['ratio']) and all(r > 1 for r in result['ratio'].values())
             result['ok'] = demo.sha256_match and not failed
-    except lab.Failure as failure:
-        result['failure'] = str(failure)
-        lab.say(str(failure))
+    except (lab.Failure, OSError, ValueError, LookupError, subprocess.SubprocessError) as failure:
+        result['failure'] = f'{failure.__class__.__name__}: {failure}'
+        lab.say(result['failure'])
     (options.out / 'result.json').write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     if 'ratio' in result:
         table(result)

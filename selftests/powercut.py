@@ -70,8 +70,7 @@ class Cuts:
 
     def boot(self, boards):
         for board in boards:
-            board.checked = board.console.stat().st_size
-            board.power_on()
+            board.power_on_again()
         for board in boards:
             board.booted()
 
@@ -139,11 +138,11 @@ def main():
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--image', help='kernel (default: scripts/build zynqmp)')
     options = parser.parse_args()
-    start, done = time.monotonic(), 0
+    start, done, operations = time.monotonic(), 0, 0
 
     def progress(work):
-        nonlocal done
-        done = work.cuts
+        nonlocal done, operations
+        done, operations = work.cuts, work.operations
         lab.say(f'{work.cuts} cuts, {work.operations} operations acknowledged, {work.partial} writes in flight '
                 f'were there in part; {time.monotonic() - start:.0f} s')
 
@@ -151,8 +150,11 @@ def main():
     try:
         with lab.Pair(options.image or lab.default_image(), keep=lab.BUILD / 'powercut') as pair:
             cut(pair, options.cuts, options.seed, progress)
-    except lab.Failure as failure:
-        print(f'# {failure}')
+    except (lab.Failure, OSError, ValueError, LookupError) as failure:
+        print(f'# {failure.__class__.__name__}: {failure}')
+        failed = 1
+    if not failed and operations < 20 * done:
+        print(f'# only {operations} operations were acknowledged in {done} cuts: that shows nothing')
         failed = 1
     print(f'{done} passed, {failed} failed')
     return failed

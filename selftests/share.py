@@ -40,6 +40,11 @@ class Rzcfs:
         self.client.run(f'umount {self.away}', 60)
 
     def stop(self):
+        """Both sides away, and nothing may hold them."""
+        for board, place in ((self.client, self.away), (self.owner, self.home)):
+            board.run(f'! mountpoint -q {place} || umount {place}', 60)
+
+    def give_up(self):
         """Both sides away, whatever state a test left them in."""
         for board, place in ((self.client, self.away), (self.owner, self.home)):
             board.run(f'for i in 1 2 3 4 5; do mountpoint -q {place} || exit 0; '
@@ -66,15 +71,15 @@ def rzcfs(pair, owner=1, **options):
         yield share
         for board in pair.board.values():
             board.check()
+        pair.wire.good()
+        share.stop()
     except lab.Failure as failure:
         with contextlib.suppress(lab.Failure):
             lab.say(f'{failure.__class__.__name__}; counters of the owner {share.stats(share.owner)}, '
                     f'of the client {share.stats(share.client)}')
-        raise
-    finally:
-        with contextlib.suppress(lab.Failure):
             pair.wire.good()
-            share.stop()
+            share.give_up()
+        raise
 
 
 class Nfs:

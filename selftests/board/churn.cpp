@@ -69,6 +69,7 @@ enum class Op : uint8_t {
     exchange,
     tmpfile,
     punch,
+    preallocate, // also beyond the end
     set_xattr,
     remove_xattr,
 };
@@ -174,6 +175,9 @@ class Model {
             std::fill_n(inode->data.begin() + p.pos, p.len, 0);
             inode->mtime.reset();
             break;
+        case Op::preallocate:
+            inode->mtime.reset();
+            break;
         case Op::chmod:
             inode->mode = type(*inode) | p.mode;
             break;
@@ -271,6 +275,11 @@ class Model {
         case Op::truncate:
             p.a = some(S_IFREG);
             p.len = below(max_size);
+            return !p.a.empty();
+        case Op::preallocate:
+            p.a = some(S_IFREG);
+            p.pos = below(max_size - max_write);
+            p.len = 1 + below(max_write);
             return !p.a.empty();
         case Op::store:
         case Op::punch: {
@@ -398,6 +407,13 @@ void execute(const Plan &p, const Inode *before) {
         must(!fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(p.pos),
                         static_cast<off_t>(p.len)),
              "punch " + p.a);
+        break;
+    }
+    case Op::preallocate: {
+        Fd file(p.a, O_WRONLY);
+        must(!fallocate(file, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(p.pos),
+                        static_cast<off_t>(p.len)),
+             "preallocate " + p.a);
         break;
     }
     case Op::store: {

@@ -144,7 +144,6 @@ struct CopyOptions {
     std::string from, to;
     bool map_source = false;
     bool map_target = false;
-    bool sync = false;
     size_t block = 0; // as cp does: 128 KiB, or what the file says if that is more
 };
 
@@ -177,8 +176,6 @@ void copy_file(const CopyOptions &o, const fs::path &from, const fs::path &to, C
         }
         out.sync();
     }
-    if (o.sync)
-        target.sync();
     target.finish();
     sum.files++;
     sum.bytes += size;
@@ -270,15 +267,16 @@ struct StormOptions {
     std::string file, expect;
     uint64_t seed = 1;
     unsigned int operations = 2000;
-    size_t size = 4 << 20, longest = 65536;
-    unsigned int map_percent = 20;
+    size_t size = 4 << 20;
 };
 
 // Random writes and reads at random places and lengths, by pwrite, pread and
 // mmap, each read compared with a shadow. With `expect` nothing is done but
 // the shadow's end state written there: the host makes it with the same seed.
 json storm(const StormOptions &o) {
-    std::vector<char> shadow(o.size), buffer(o.longest);
+    constexpr size_t longest = 65536;
+    constexpr unsigned int map_percent = 20;
+    std::vector<char> shadow(o.size), buffer(longest);
     Random random(o.seed);
     const bool dry = !o.expect.empty();
     std::unique_ptr<File> file;
@@ -292,15 +290,14 @@ json storm(const StormOptions &o) {
     for (unsigned int i = 0; i < o.operations; i++) {
         const bool write = random.below(3) > 0;
         const bool whole = random.below(2); // whole blocks, or any bytes
-        const bool map = random.below(100) < o.map_percent;
+        const bool map = random.below(100) < map_percent;
         const bool forget = random.below(50) == 0;
-        size_t n =
-            1 + random.below(random.below(2) ? o.longest : std::min<size_t>(o.longest, 5000));
+        size_t n = 1 + random.below(random.below(2) ? longest : std::min<size_t>(longest, 5000));
         size_t at = random.below(o.size - n + 1);
         if (whole) {
             at &= ~size_t(4095);
             n = std::min((n + 4095) & ~size_t(4095), o.size - at);
-            n = std::min(n, o.longest);
+            n = std::min(n, longest);
         }
         if (write) {
             Random bytes(random.next());
@@ -480,7 +477,6 @@ int main(int argc, char **argv) {
     copy_command->add_option("to", copying.to)->required();
     copy_command->add_flag("--map-source", copying.map_source, "Read by mmap");
     copy_command->add_flag("--map-target", copying.map_target, "Write by mmap, then msync");
-    copy_command->add_flag("--sync", copying.sync, "fsync each file");
     copy_command->add_option("--block", copying.block, "Bytes of one read or write")
         ->check(CLI::PositiveNumber);
     copy_command->callback([&] { result = copy(copying); });
@@ -501,8 +497,6 @@ int main(int argc, char **argv) {
     storm_command->add_option("--seed", storming.seed);
     storm_command->add_option("--operations", storming.operations);
     storm_command->add_option("--size", storming.size)->check(CLI::PositiveNumber);
-    storm_command->add_option("--longest", storming.longest)->check(CLI::PositiveNumber);
-    storm_command->add_option("--map-percent", storming.map_percent);
     storm_command->callback([&] { result = storm(storming); });
 
     std::string framed;

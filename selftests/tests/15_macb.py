@@ -13,6 +13,9 @@ def answers(board, peer, when):
 
 def test_reception_goes_on_after_a_flood_on_a_short_ring(pair):
     board, peer = pair.board[1], pair.board[2]
+    if 'yes' in board.run('[ ! -e /sys/kernel/debug/dma-api ] || echo yes'):
+        raise lab.Skip('QEMU 7.2 writes through descriptors that software owns when one of two rings '
+                       'is exhausted, and DMA_API_DEBUG sees it')
     board.run('ethtool -G eth0 rx 64')
     try:
         pair.wire.do(f'flood 1 rate=20000 frames=20000 to={board.mac} streams=0')

@@ -7,11 +7,13 @@ import time
 import lab
 import share
 
-COPY = 'while cp /tmp/big {0}/moving && cp {0}/big /tmp/back; do :; done'
+WRONG = 66
+COPY = ('while cp /tmp/big {0}/moving && cp {0}/big /tmp/back; do '
+        'cmp /tmp/big /tmp/back && cmp /tmp/big {0}/moving || exit %d; done' % WRONG)
 
 
 def start_traffic(fs):
-    """Writes and reads of 4 MiB without end, on the client."""
+    """Writes and reads of 4 MiB without end, on the client; they end at the first error."""
     fs.client.run('head -c 4194304 /dev/urandom >/tmp/big')
     fs.client.rzio('copy', '/tmp/big', f'{fs.away}/big')
     job = fs.client.start(COPY.format(fs.away))
@@ -19,9 +21,14 @@ def start_traffic(fs):
     return job
 
 
-def stop_traffic(fs, job):
+def stop_traffic(fs, job, errors=False):
+    """Kills it. What it has read was right, and nothing hangs; it had no error, unless errors are allowed."""
+    ended = not job.running()
     job.kill()
-    job.wait(60)
+    status = job.wait(60).status
+    if status == WRONG or (ended and not errors):
+        raise lab.Failure(f'wrong bytes, or an error: status {status}: {job.output.decode(errors="replace")}')
+    lab.until(lambda: not fs.client.run('pgrep -x "cp|cmp" || true').strip(), 30, 'copying processes end')
 
 
 def whole(fs):
@@ -34,7 +41,9 @@ def whole(fs):
                share.sha256(fs.client, '/tmp/back'))
 
 
-def lossy(pair, command):
+def lossy(pair, command, *kinds):
+    """Copies both ways over a bad cable, which must have done of each kind to each direction."""
+    before = pair.wire.stats()
     with share.rzcfs(pair) as fs:
         fs.client.run('head -c 4194304 /dev/urandom >/tmp/big')
         pair.wire.do(command)
@@ -51,23 +60,22 @@ def lossy(pair, command):
         share.same(*(share.sha256(*at) for at in ((fs.client, '/usr/share/zoneinfo/Europe'),
                                                   (fs.owner, f'{fs.home}/tree'), (fs.client, '/tmp/tree'))))
         fs.client.run('rm -rf /tmp/tree /tmp/back')
-        return done
+    for way in ('1to2', '2to1'):
+        for kind in kinds:
+            if done[way][kind] <= before[way][kind]:
+                raise lab.Failure(f'no frame was {kind}, {way}')
 
 
 def test_one_frame_in_a_thousand_lost(pair):
-    done = lossy(pair, 'set both drop=0.001 seed=11')
-    if not done['1to2']['dropped'] + done['2to1']['dropped']:
-        raise lab.Failure('no frame was dropped')
+    lossy(pair, 'set both drop=0.001 seed=11', 'dropped')
 
 
 def test_one_frame_in_a_hundred_lost(pair):
-    lossy(pair, 'set both drop=0.01 seed=12')
+    lossy(pair, 'set both drop=0.01 seed=12', 'dropped')
 
 
 def test_duplicated_and_reordered(pair):
-    done = lossy(pair, 'set both dup=0.003 reorder=0.003 seed=13')
-    if not done['1to2']['duplicated'] + done['2to1']['reordered']:
-        raise lab.Failure('no frame was touched')
+    lossy(pair, 'set both dup=0.003 reorder=0.003 seed=13', 'duplicated', 'reordered')
 
 
 def test_writer_and_reader_killed(pair):
@@ -116,7 +124,7 @@ def test_owner_dies_in_mid_stream(pair):
         job = start_traffic(fs)
         fs.owner.power_off()
         time.sleep(1)
-        stop_traffic(fs, job)
+        stop_traffic(fs, job, errors=True)
         fs.client.run(f'timeout -s KILL 60 cat {fs.away}/big >/dev/null', 90, check=False)
         fs.client.run(f'umount {fs.away} || umount -f {fs.away} || umount -l {fs.away}', 120)
         fs.owner.restart()
@@ -145,7 +153,7 @@ def test_unmount_by_force_without_a_peer(pair):
         pair.wire.do('cut both')
         time.sleep(1)
         fs.client.run(f'umount -f -l {fs.away}', 120)
-        stop_traffic(fs, job)
+        stop_traffic(fs, job, errors=True)
         pair.wire.good()
         fs.mount()
         whole(fs)

@@ -22,7 +22,6 @@ class Flood {
   public:
     explicit Flood(uint64_t seed) : random(seed) {}
     void start(const FloodSettings &s, uint64_t seed, uint64_t now_us);
-    void stop() { settings.frames = 0; }
     bool active() const { return settings.frames && settings.per_second > 0; }
     // Learns stream addresses from what passes towards the same board.
     void see(const Frame &frame);

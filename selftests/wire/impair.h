@@ -42,7 +42,6 @@ class Impairment {
     using Send = std::function<void(Frame)>;
     explicit Impairment(uint64_t seed) : random(seed) {}
     void configure(const Settings &s) { settings = s; }
-    const Settings &configured() const { return settings; }
     void seed(uint64_t value) { random = Random(value); }
     void pass(Frame frame, uint64_t now_us, const Send &send);
     // Lets go what is due; gives the time of the next frame held back.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // dumpfs.rzcfs: show what is on an rzcfs, as text or as JSON
-#include "bucket.hpp"
+#include "dirblock.hpp"
 #include "image.hpp"
 #include "structures.hpp"
 #include "uuid.hpp"
@@ -165,7 +165,7 @@ class dumper {
 
             from = end + 1;
             if (!name.empty() && at < layout_.inodes)
-                for_each_bucket(at, [&](std::uint64_t, const bucket &b) {
+                for_each_dir_block(at, [&](std::uint64_t, const dir_block &b) {
                     for (const dir_entry &e : b.entries)
                         if (e.name == name)
                             next = e.ino;
@@ -204,13 +204,13 @@ class dumper {
         });
     }
 
-    void for_each_bucket(std::uint64_t ino,
-                         const std::function<void(std::uint64_t, const bucket &)> &fn) const {
+    void for_each_dir_block(std::uint64_t ino,
+                            const std::function<void(std::uint64_t, const dir_block &)> &fn) const {
         if (!S_ISDIR(get(img_.load<rzcfs_inode>(inode_offset(layout_, ino)).i_mode)))
             return;
         walk(ino, [&](const slot &s) {
             if (!s.height)
-                fn(s.fblk, parse_bucket(img_.read(s.target)));
+                fn(s.fblk, parse_dir_block(img_.read(s.target)));
             return true;
         });
     }
@@ -237,14 +237,14 @@ class dumper {
     json entries(std::uint64_t ino) const {
         json j = json::array();
 
-        for_each_bucket(ino, [&](std::uint64_t fblk, const bucket &b) {
+        for_each_dir_block(ino, [&](std::uint64_t fblk, const dir_block &b) {
             for (const dir_entry &e : b.entries) {
                 json entry = {{"name", e.name},
                               {"inode", e.ino},
                               {"type", e.type},
                               {"hash", e.hash},
                               {"block", fblk}};
-                if (e.hash != name_hash(key_, e.name) || bucket_of(e.hash, level_of(fblk)) != fblk)
+                if (e.hash != name_hash(key_, e.name) || !in_its_bucket(e.hash, fblk, e.offset))
                     entry["fault"] = "cannot be looked up";
                 j.push_back(entry);
             }

@@ -62,6 +62,13 @@ bool may_write(const arguments &a, const rzcfs::findings &f) {
     return answer == "y" || answer == "yes";
 }
 
+bool recovered; // what a power cut interrupted was taken back, as mount would have done
+
+const char *unchanged() {
+    return recovered ? "nothing was changed, but that the journal was replayed"
+                     : "nothing was changed";
+}
+
 // The image has the repairs in it already; this makes them last.
 void make_good(rzcfs::medium &m, rzcfs::image &img) {
     std::uint64_t word =
@@ -90,7 +97,10 @@ status run(const arguments &a) {
     o.force = a.force || a.super_at;
     o.cancel = [] { return interrupted != 0; };
     if (!a.no)
-        o.recovered = [&img] { img.write_back(); };
+        o.recovered = [&img] {
+            img.write_back();
+            recovered = true;
+        };
     o.now_ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                               std::chrono::system_clock::now().time_since_epoch())
                                               .count());
@@ -112,7 +122,7 @@ status run(const arguments &a) {
         return all_good;
     }
     if (!may_write(a, f)) {
-        fmt::print("{}: nothing was changed\n", a.path);
+        fmt::print("{}: {}\n", a.path, unchanged());
         return left_uncorrected;
     }
     make_good(m, img);
@@ -148,10 +158,10 @@ int main(int argc, char **argv) {
     try {
         return run(a);
     } catch (const rzcfs::cancelled &) {
-        fmt::print("{}: interrupted, nothing was changed\n", a.path);
+        fmt::print("{}: interrupted, {}\n", a.path, unchanged());
         return by_request;
     } catch (const rzcfs::refusal &e) {
-        fmt::print("{}: {}\n{}: not repaired, nothing was changed\n", a.path, e.what(), a.path);
+        fmt::print("{}: {}\n{}: not repaired, {}\n", a.path, e.what(), a.path, unchanged());
         return left_uncorrected;
     } catch (const std::exception &e) {
         fmt::print(stderr, "fsck.rzcfs: {}\n", e.what());

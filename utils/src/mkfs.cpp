@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace {
 
@@ -18,45 +19,27 @@ struct arguments {
     std::string mode = "755";
 };
 
-std::string quoted(const std::string &s) {
-    std::string r = "\"";
-
-    for (char c : s) {
-        if (c == '"' || c == '\\')
-            r += fmt::format("\\{}", c);
-        else if (static_cast<unsigned char>(c) < 0x20)
-            r += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        else
-            r += c;
-    }
-    return r + '"';
-}
-
 void report(const arguments &a, const rzcfs::layout &l, const rzcfs::format_options &o) {
-    struct {
-        const char *name;
-        rzcfs::region r;
-    } regions[] = {
-        {"journal", l.journal}, {"prestore", l.prestore}, {"ibitmap", l.ibitmap},
-        {"itable", l.itable},   {"bbitmap", l.bbitmap},   {"pool", l.pool},
-        {"data", l.data},
-    };
-
     if (a.json) {
-        fmt::print("{{\"path\": {}, \"label\": {}, \"uuid\": \"{}\", \"version\": {}, "
-                   "\"block_size\": {}, \"blocks\": {}, \"inodes\": {}, \"regions\": {{",
-                   quoted(a.path), quoted(o.label), rzcfs::to_string(o.id), RZCFS_VERSION,
-                   rzcfs::block_size, l.blocks, l.inodes);
-        for (const auto &r : regions)
-            fmt::print("{}\"{}\": {{\"start\": {}, \"blocks\": {}}}", &r == regions ? "" : ", ",
-                       r.name, r.r.start, r.r.blocks);
-        fmt::print("}}, \"written\": {}}}\n", !a.dry_run);
+        nlohmann::ordered_json j = {{"path", a.path},
+                                    {"label", o.label},
+                                    {"uuid", rzcfs::to_string(o.id)},
+                                    {"version", RZCFS_VERSION},
+                                    {"block_size", rzcfs::block_size},
+                                    {"blocks", l.blocks},
+                                    {"inodes", l.inodes}};
+
+        for (const rzcfs::named_region &r : regions(l))
+            j["regions"][r.name] = {{"start", r.where.start}, {"blocks", r.where.blocks}};
+        j["written"] = !a.dry_run;
+        fmt::print("{}\n",
+                   j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
         return;
     }
     fmt::print("{}: {} blocks of {} bytes, {} inodes, UUID {}\n", a.path, l.blocks,
                rzcfs::block_size, l.inodes, rzcfs::to_string(o.id));
-    for (const auto &r : regions)
-        fmt::print("  {:<9}{:>12} blocks at {}\n", r.name, r.r.blocks, r.r.start);
+    for (const rzcfs::named_region &r : regions(l))
+        fmt::print("  {:<9}{:>12} blocks at {}\n", r.name, r.where.blocks, r.where.start);
 }
 
 void refuse_what_is_there(const arguments &a, const rzcfs::medium &m) {

@@ -3,8 +3,8 @@
 // of its own.
 #pragma once
 
-#include "bucket.hpp"
 #include "check.hpp"
+#include "dirblock.hpp"
 #include "tree.hpp"
 
 #include <deque>
@@ -99,7 +99,7 @@ class check_round {
     void count_name(std::uint32_t dir, const dir_entry &e);
     void settle_second_names();
     void remove_name(std::uint32_t dir, std::uint32_t ino, const std::string &name);
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets(std::uint32_t dir) const;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> dir_blocks(std::uint32_t dir) const;
     void attach_lost();
     void attach(std::uint32_t ino);
     std::uint32_t lost_and_found();
@@ -124,7 +124,7 @@ class check_round {
     std::uint64_t first_orphan_ = 0;
     std::vector<bool> was_used_, block_was_used_; // the bitmaps as they were
     std::vector<bool> adopted_;                   // inodes to be looked at
-    std::vector<bool> doubtful_;                  // damaged: the link count means nothing
+    std::vector<bool> doubtful_;                  // damaged: link count and size mean nothing
     std::vector<inode_info> info_;
     std::vector<std::uint32_t> owner_;  // per data block, 0: nobody
     std::vector<bool> node_;            // per data block: holds pointers

@@ -8,7 +8,8 @@
 namespace rzcfs {
 
 // Block of the directory and block of the medium, in order; the map is sound.
-std::vector<std::pair<std::uint64_t, std::uint64_t>> check_round::buckets(std::uint32_t dir) const {
+std::vector<std::pair<std::uint64_t, std::uint64_t>>
+check_round::dir_blocks(std::uint32_t dir) const {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> r;
 
     walk_tree(img_, inode_offset(layout_, dir), [&r](const slot &s) {
@@ -34,7 +35,7 @@ bool check_round::correct_name(dir_entry &e) const {
 
 check_round::fate check_round::check_entry(std::uint32_t dir, std::uint64_t fblk, dir_entry &e,
                                            std::set<std::string> &names) {
-    auto here = [fblk](std::uint32_t hash) { return bucket_of(hash, level_of(fblk)) == fblk; };
+    auto here = [fblk, at = e.offset](std::uint32_t hash) { return in_its_bucket(hash, fblk, at); };
     fate result = fate::keep;
 
     if (e.ino >= layout_.inodes || !info_[e.ino].used) {
@@ -106,15 +107,15 @@ void check_round::visit(std::uint32_t dir) {
     std::set<std::string> names;
 
     poll();
-    for (auto [fblk, blk] : buckets(dir)) {
-        bucket b = parse_bucket(img_.read(blk));
+    for (auto [fblk, blk] : dir_blocks(dir)) {
+        dir_block b = parse_dir_block(img_.read(blk));
         std::vector<dir_entry> kept;
         bool changed = b.broken;
 
         if (b.broken) {
             // both ways: what the chain has, and what else can be found
             std::size_t n = b.entries.size();
-            for (dir_entry &e : salvage_bucket(img_.read(blk), key_).entries)
+            for (dir_entry &e : salvage_dir_block(img_.read(blk), key_).entries)
                 if (std::none_of(b.entries.begin(), b.entries.end(), [&e](const dir_entry &o) {
                         return o.offset < e.end() && e.offset < o.end();
                     }))
@@ -132,7 +133,7 @@ void check_round::visit(std::uint32_t dir) {
             (f == fate::move ? moved : kept).push_back(std::move(e));
         }
         if (changed)
-            img_.write(blk, compose_bucket(std::move(kept)));
+            img_.write(blk, compose_dir_block(std::move(kept)));
     }
     for (dir_entry &e : moved)
         insert(dir, std::move(e));
@@ -148,12 +149,12 @@ void check_round::visit_queue() {
 }
 
 void check_round::remove_name(std::uint32_t dir, std::uint32_t ino, const std::string &name) {
-    for (auto [fblk, blk] : buckets(dir)) {
-        bucket b = parse_bucket(img_.read(blk));
+    for (auto [fblk, blk] : dir_blocks(dir)) {
+        dir_block b = parse_dir_block(img_.read(blk));
 
         if (std::erase_if(b.entries,
                           [&](const dir_entry &e) { return e.ino == ino && e.name == name; })) {
-            img_.write(blk, compose_bucket(std::move(b.entries)));
+            img_.write(blk, compose_dir_block(std::move(b.entries)));
             return;
         }
     }
@@ -219,8 +220,8 @@ std::uint32_t check_round::lost_and_found() {
 
     if (lost_)
         return lost_;
-    for (auto [fblk, blk] : buckets(root)) {
-        for (const dir_entry &e : parse_bucket(img_.read(blk)).entries) {
+    for (auto [fblk, blk] : dir_blocks(root)) {
+        for (const dir_entry &e : parse_dir_block(img_.read(blk)).entries) {
             names.insert(e.name);
             if (e.name == name && S_ISDIR(info_[e.ino].mode))
                 return lost_ = e.ino;
@@ -250,8 +251,8 @@ void check_round::attach(std::uint32_t ino) {
     std::string name = fmt::format("#{}", ino);
     std::set<std::string> names;
 
-    for (auto [fblk, blk] : buckets(dir))
-        for (const dir_entry &e : parse_bucket(img_.read(blk)).entries)
+    for (auto [fblk, blk] : dir_blocks(dir))
+        for (const dir_entry &e : parse_dir_block(img_.read(blk)).entries)
             names.insert(e.name);
     for (int i = 1; names.count(name); i++)
         name = fmt::format("#{}-{}", ino, i);
@@ -286,8 +287,8 @@ void check_round::attach_lost() {
     // of the directories outside of the tree, those first that no other one names
     for (std::uint32_t ino = 1; ino < layout_.inodes; ino++)
         if (lost(ino) && S_ISDIR(info_[ino].mode))
-            for (auto [fblk, blk] : buckets(ino))
-                for (const dir_entry &e : parse_bucket(img_.read(blk)).entries)
+            for (auto [fblk, blk] : dir_blocks(ino))
+                for (const dir_entry &e : parse_dir_block(img_.read(blk)).entries)
                     if (e.ino < layout_.inodes && e.ino != ino)
                         named[e.ino] = true;
     for (bool tops : {true, false})

@@ -71,7 +71,7 @@ void check_round::adopt_named() {
                 return false;
             seen[s.target - layout_.data.start] = true;
             if (!s.height)
-                for (const dir_entry &e : salvage_bucket(img_.read(s.target), key_).entries)
+                for (const dir_entry &e : salvage_dir_block(img_.read(s.target), key_).entries)
                     adopt(e);
             return true;
         });
@@ -161,7 +161,8 @@ bool check_round::repair_inode(std::uint32_t ino, rzcfs_inode &raw) {
         if (get(raw.i_size) > RZCFS_MAX_FILE_BLOCKS * block_size) {
             loss("inode {}: cannot have {} bytes: the last block is taken for its end", ino,
                  get(raw.i_size));
-            put(raw.i_size, 0); // finish_inode() looks what is filled
+            put(raw.i_size, 0);
+            doubtful_[ino] = true; // finish_inode() looks what is filled
         }
         break;
     case S_IFDIR:
@@ -260,7 +261,7 @@ bool check_round::claim_slot(std::uint32_t ino, const rzcfs_inode &raw, const sl
         block_was_used_[s.target] = false;
         return below;
     }
-    if (S_ISDIR(info.mode) && !node && s.fblk >= max_buckets) {
+    if (S_ISDIR(info.mode) && !node && s.fblk >= max_dir_blocks) {
         loss("directory {}: cannot have a block {}: cut off", ino, s.fblk);
         set_slot(ino, s, 0);
         return false;
@@ -461,8 +462,8 @@ void check_round::finish_inode(std::uint32_t ino) {
             problem("directory {}: has {} bytes, not {}", ino, info.end * block_size, size);
             put(raw.i_size, info.end * block_size);
         }
-    } else if (S_ISREG(info.mode) && blocks_of(size) < info.filled) {
-        // preallocated blocks are zero: this is part of the file
+    } else if (S_ISREG(info.mode) && doubtful_[ino] && blocks_of(size) < info.filled) {
+        // else it may be what a write into preallocated blocks left when the power went
         problem("inode {}: has {} bytes at least, not {}", ino, info.filled * block_size, size);
         put(raw.i_size, info.filled * block_size);
     }

@@ -198,8 +198,13 @@ const char *inode_fault(const layout &l, const rzcfs_inode &raw, std::uint64_t i
     return nullptr;
 }
 
-unsigned level_of(std::uint64_t bucket) {
-    return static_cast<unsigned>(std::bit_width(bucket + 1)) - 1;
+unsigned level_of(std::uint64_t fblk) {
+    return static_cast<unsigned>(std::bit_width(fblk + 1)) - 1;
+}
+
+bool in_its_bucket(std::uint32_t hash, std::uint64_t fblk, std::uint32_t offset) {
+    return dir_block_of(hash, level_of(fblk)) == fblk &&
+           bucket_of(hash) / RZCFS_BUCKET_SIZE == offset / RZCFS_BUCKET_SIZE;
 }
 
 std::uint32_t name_hash(const hash_key &key, std::string_view name) {

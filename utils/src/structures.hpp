@@ -73,11 +73,19 @@ const char *inode_fault(const layout &l, const rzcfs_inode &raw, std::uint64_t i
 
 // Directories
 
-constexpr std::uint64_t max_buckets = (1ull << RZCFS_DIR_MAX_DEPTH) - 1;
-constexpr std::uint64_t bucket_of(std::uint32_t hash, unsigned level) {
+constexpr std::uint64_t max_dir_blocks = (1ull << RZCFS_DIR_MAX_DEPTH) - 1;
+// the block of a directory that may hold a name at a level
+constexpr std::uint64_t dir_block_of(std::uint32_t hash, unsigned level) {
     return (1ull << level) - 1 + (hash & ((1ull << level) - 1));
 }
-unsigned level_of(std::uint64_t bucket);
+// where its bucket starts in each of those blocks
+constexpr std::uint32_t bucket_of(std::uint32_t hash) {
+    return static_cast<std::uint32_t>(std::uint64_t(hash) * RZCFS_BUCKETS_PER_BLOCK >> 32) *
+           RZCFS_BUCKET_SIZE;
+}
+unsigned level_of(std::uint64_t fblk);
+// can a look-up find a name with this hash at this place of a directory?
+bool in_its_bucket(std::uint32_t hash, std::uint64_t fblk, std::uint32_t offset);
 std::uint32_t name_hash(const hash_key &key, std::string_view name);
 // names that the kernel can look up
 bool valid_name(std::string_view name);

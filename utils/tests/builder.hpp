@@ -2,7 +2,7 @@
 // Makes images with contents, as the kernel would.
 #pragma once
 
-#include "bucket.hpp"
+#include "dirblock.hpp"
 #include "format.hpp"
 #include "xattr.hpp"
 

@@ -49,11 +49,11 @@ TEST_P(Plan, RegionsFillTheMedium) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Plan,
                          testing::Values(64, 65, 100, 1024, 16383, 16384, 32768, 1 << 18, 1 << 22,
-                                         1ull << 28, 1ull << 40));
+                                         1ull << 28, std::uint64_t(RZCFS_MAX_BLOCKS)));
 
 TEST(PlanErrors, AreRefused) {
     EXPECT_THROW(plan(63, {}), error);
-    EXPECT_THROW(plan((1ull << 40) + 1, {}), error);
+    EXPECT_THROW(plan(std::uint64_t(RZCFS_MAX_BLOCKS) + 1, {}), error);
     EXPECT_THROW(plan(1024, {.inodes = 3, .journal_blocks = {}, .pool_blocks = {}}), error);
     EXPECT_THROW(plan(1024, {.inodes = 1 << 20, .journal_blocks = {}, .pool_blocks = {}}), error);
     EXPECT_THROW(plan(1024, {.inodes = {}, .journal_blocks = 1, .pool_blocks = {}}), error);

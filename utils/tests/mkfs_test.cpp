@@ -88,7 +88,7 @@ TEST_F(Mkfs, RefusesSmallMedia) {
 TEST_F(Mkfs, DryRunWritesNothing) {
     fs::resize_file((std::ofstream(image), image), 1 << 20);
     EXPECT_EQ(run(image.string() + " -n --json"), 0) << output;
-    EXPECT_NE(output.find("\"written\": false"), std::string::npos) << output;
+    EXPECT_NE(output.find("\"written\":false"), std::string::npos) << output;
     EXPECT_EQ(std::uint32_t(super().s_magic), 0u);
 }
 

@@ -51,6 +51,17 @@ TEST_F(Fsck, FindsNothingInASoundImage) {
     EXPECT_NE(r.output.find("clean"), r.output.npos) << r.output;
 }
 
+// What a write into preallocated blocks had stored when the power went.
+TEST_F(Fsck, DoesNotMindBytesBeyondTheEnd) {
+    build([](sample &s) {
+        ASSERT_NE(s.block_at(s.tail, 1), 0);
+        s.img.store(s.block_at(s.tail, 1) * block_size + 9, std::byte(1));
+    });
+    result r = fsck("-n -f");
+    EXPECT_EQ(r.status, 0) << r.output;
+    EXPECT_EQ(now(), before);
+}
+
 TEST_F(Fsck, FindsNothingInAnEmptyImage) {
     EXPECT_EQ(::run(MKFS, path().string() + " -q --size 8M").status, 0);
     result r = fsck("-n -f");

@@ -102,7 +102,7 @@ std::uint64_t sample::entry_at(std::uint32_t d, const std::string &n) const {
 
     walk_tree(img, inode_offset(l, d), [&](const slot &s) {
         if (!s.height)
-            for (const dir_entry &e : parse_bucket(img.read(s.target)).entries)
+            for (const dir_entry &e : parse_dir_block(img.read(s.target)).entries)
                 if (e.name == n)
                     found = s.target * block_size + e.offset;
         return true;
@@ -134,7 +134,7 @@ void look(const image &img, const layout &l, std::uint32_t ino, const std::strin
             return true;
         const block b = img.read(s.target);
         if (S_ISDIR(get(raw.i_mode))) {
-            for (const dir_entry &e : parse_bucket(b).entries)
+            for (const dir_entry &e : parse_dir_block(b).entries)
                 look(img, l, e.ino, path + "/" + e.name, out);
         } else if (s.fblk * block_size < size) {
             std::size_t n = std::min<std::size_t>(block_size, size - s.fblk * block_size);

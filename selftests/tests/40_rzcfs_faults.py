@@ -28,7 +28,7 @@ def stop_traffic(fs, job, errors=False):
     status = job.wait(60).status
     if status == WRONG or (ended and not errors):
         raise lab.Failure(f'wrong bytes, or an error: status {status}: {job.output.decode(errors="replace")}')
-    lab.until(lambda: not fs.client.run('pgrep -x "cp|cmp" || true').strip(), 30, 'copying processes end')
+    lab.until(lambda: not fs.client.run('pgrep -x "cp|cmp"; [ $? -lt 2 ]').strip(), 30, 'copying processes end')
 
 
 def whole(fs):

@@ -10,6 +10,7 @@ makes whatever is asked of it next raise Crash with the lines in question.
 """
 
 import collections
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -242,6 +243,15 @@ class Board:
         self.check()
         self.checked = self.console.stat().st_size  # the last line may be torn
         self.power_on()
+
+    @contextlib.contextmanager
+    def held(self):
+        """The machine stands still; what comes in on the wire meanwhile, it finds all at once."""
+        self.process.child.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.child.send_signal(signal.SIGCONT)
 
     def restart(self):
         self.power_off()

@@ -388,7 +388,7 @@ def build_programs(image):
     if (tree / 'include/uapi/linux/rzcfs_fs.h').exists():
         cmake(TOP / 'utils', BUILD / 'utils-arm64',
               (f'-DCMAKE_TOOLCHAIN_FILE={TOP}/selftests/board/arm64.cmake', f'-DKERNEL_TREE={tree}',
-               '-DRZCFS_STATIC=ON'))
+               '-DRZCFS_STATIC=ON', '-DCMAKE_EXE_LINKER_FLAGS=-s'))
 
 
 def build_kselftests(image):

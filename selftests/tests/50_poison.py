@@ -20,7 +20,8 @@ BLOCK = 4096
 VICTIMS = 2200          # files of 64 KiB
 SIZE = 3 << 20          # of the file that is written at random
 OPERATIONS = 3000
-FLOOD = 'flood {0} rate=300 frames=1000000 to={1} seed={2}'
+# A stream lasts longer on a kernel with checks, and must have a chance to pass.
+FLOOD = f'flood {{0}} rate={900 / lab.PATIENCE ** 2 * 3:.0f} frames=1000000 to={{1}} seed={{2}}'
 
 
 def blocks_of(board, files):

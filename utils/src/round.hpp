@@ -63,6 +63,8 @@ class check_round {
     std::uint64_t get_state(unsigned index) const;
     void set_state(unsigned index, std::uint64_t value);
     void check_state();
+    bool put_block_bit(std::uint64_t b, bool used);
+    bool redo_swaps(std::uint64_t generation);
     bool replay_journal();
     bool restore_prestore();
     void drop_journal(const char *why);

@@ -157,9 +157,9 @@ void check_round::check_state() {
 
 bool check_round::replay_journal() {
     std::uint64_t start = layout_.journal.start * block_size;
-    std::uint64_t bytes = layout_.journal.blocks * block_size;
+    std::uint64_t bytes = layout_.journal.blocks * block_size - RZCFS_SWAP_BYTES;
     std::uint64_t generation = get_state(RZCFS_STATE_JOURNAL_GEN);
-    std::vector<std::byte> journal(bytes);
+    std::vector<std::byte> journal(layout_.journal.blocks * block_size);
     std::vector<std::uint64_t> records;
 
     for (std::uint64_t b = 0; b < layout_.journal.blocks; b++) {
@@ -181,7 +181,7 @@ bool check_round::replay_journal() {
                 get(u.u_checksum))
             break;
         if (to % 8 || to >= layout_.blocks * block_size || to % block_size + length > block_size ||
-            (to < start + bytes && to + length > start) || to < RZCFS_STATE_OFFSET) {
+            (to < start + journal.size() && to + length > start) || to < RZCFS_STATE_OFFSET) {
             drop_journal("the journal holds bytes for an impossible place");
             set_state(RZCFS_STATE_JOURNAL_GEN, generation + 1);
             return false;
@@ -197,11 +197,70 @@ bool check_round::replay_journal() {
         std::memcpy(b.data() + to % block_size, journal.data() + *it + sizeof(u), get(u.u_len));
         img_.write(to / block_size, b);
     }
+    bool redone = redo_swaps(generation);
+
     if (!records.empty()) {
         note("an interrupted operation was taken back ({} records)", records.size());
         set_state(RZCFS_STATE_JOURNAL_GEN, generation + 1);
     }
-    return !records.empty();
+    return !records.empty() || redone;
+}
+
+// One bit of the bitmap of blocks; was it another?
+bool check_round::put_block_bit(std::uint64_t b, bool used) {
+    std::uint64_t at = layout_.bbitmap.start * block_size + b / 64 * 8;
+    auto word = le(img_.load<std::uint64_t>(at)), bit = std::uint64_t(1) << b % 64;
+
+    if (!!(word & bit) == used)
+        return false;
+    img_.store(at, le(word ^ bit));
+    return true;
+}
+
+// Blocks that were overwritten: the pointers know which ones a file has, the bitmap may not.
+bool check_round::redo_swaps(std::uint64_t generation) {
+    std::uint64_t area = layout_.journal.end() * block_size - RZCFS_SWAP_BYTES;
+    std::vector<rzcfs_swap> swaps;
+    bool any = false;
+
+    if (get_state(RZCFS_STATE_FLAGS) & RZCFS_STATE_CLEAN)
+        return false;
+    for (unsigned i = 0; i < RZCFS_SWAPS; i++) {
+        auto w = img_.load<rzcfs_swap>(area + i * RZCFS_SWAP_STRIDE);
+
+        if (get(w.w_gen) == generation && get(w.w_seq) % RZCFS_SWAPS == i &&
+            swap_checksum(w) == get(w.w_checksum))
+            swaps.push_back(w);
+    }
+    std::sort(swaps.begin(), swaps.end(), [](const rzcfs_swap &a, const rzcfs_swap &b) {
+        return get(a.w_seq) < get(b.w_seq);
+    });
+    for (const rzcfs_swap &w : swaps) {
+        std::uint64_t slot = get(w.w_slot), before = get(w.w_old), after = get(w.w_new);
+        std::uint64_t n = get(w.w_n);
+        auto data = [&](std::uint64_t b) {
+            return layout_.data.has(b) && n <= layout_.data.end() - b;
+        };
+
+        if (!n || n > RZCFS_MAP_FANOUT || slot % 8 || slot % block_size + n * 8 > block_size ||
+            !layout_.data.has(slot / block_size) || !data(before) || !data(after) ||
+            (before < after + n && after < before + n)) {
+            loss("a swap record names impossible blocks: dropped");
+            img_.store(area + get(w.w_seq) % RZCFS_SWAPS * RZCFS_SWAP_STRIDE, rzcfs_swap{});
+            continue;
+        }
+        for (std::uint64_t i = 0; i < n; i++) {
+            auto now = le(img_.load<std::uint64_t>(slot + i * 8));
+
+            if (now != before + i && now != after + i)
+                continue;
+            any |= put_block_bit(before + i, now == before + i);
+            any |= put_block_bit(after + i, now == after + i);
+        }
+    }
+    if (any)
+        note("the bitmap did not know yet of blocks that were overwritten");
+    return any;
 }
 
 bool check_round::restore_prestore() {

@@ -120,6 +120,10 @@ std::uint32_t undo_checksum(std::uint64_t generation, const rzcfs_undo &head,
     return crc32({bytes_of(seed), bytes_of(head).first(offsetof(rzcfs_undo, u_checksum)), bytes});
 }
 
+std::uint32_t swap_checksum(const rzcfs_swap &w) {
+    return crc32({bytes_of(w).first(offsetof(rzcfs_swap, w_checksum))});
+}
+
 std::uint32_t prestore_checksum(const rzcfs_prestore &p) {
     const std::uint64_t seed = 0;
 

@@ -49,6 +49,7 @@ constexpr std::uint64_t state_offset(unsigned index) {
 
 std::uint32_t undo_checksum(std::uint64_t generation, const rzcfs_undo &head,
                             std::span<const std::byte> bytes);
+std::uint32_t swap_checksum(const rzcfs_swap &w);
 std::uint32_t prestore_checksum(const rzcfs_prestore &p);
 
 // Inodes

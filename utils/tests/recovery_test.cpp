@@ -125,6 +125,95 @@ TEST_F(Fsck, IgnoresATornRecord) {
     EXPECT_EQ(now(), before);
 }
 
+// The last blocks of the medium take the place of the first n of a file; what of it reached the
+// medium when the power went?
+struct swapped {
+    sample &s;
+    std::uint64_t slot, before, after, n;
+
+    swapped(sample &to, std::uint64_t blocks)
+        : s(to), slot(s.slot_at(s.file, 0)), before(s.block_at(s.file, 0)),
+          after(s.l.data.end() - blocks), n(blocks) {}
+    void record(std::uint64_t seq, std::uint64_t generation = 1) const {
+        rzcfs_swap w{};
+
+        put(w.w_gen, generation);
+        put(w.w_seq, seq);
+        put(w.w_slot, slot);
+        put(w.w_old, before);
+        put(w.w_new, after);
+        put(w.w_n, n);
+        put(w.w_checksum, swap_checksum(w));
+        s.img.store(s.l.journal.end() * block_size - RZCFS_SWAP_BYTES +
+                        seq % RZCFS_SWAPS * RZCFS_SWAP_STRIDE,
+                    w);
+    }
+    void contents() const {
+        for (std::uint64_t i = 0; i < n; i++)
+            s.img.write(after + i, block(s.img.read(before + i)));
+    }
+    void pointer(std::uint64_t i) const { s.img.store(slot + i * 8, le(after + i)); }
+    void bit(std::uint64_t b, bool used) const {
+        std::uint64_t at = s.l.bbitmap.start * block_size + b / 64 * 8;
+        auto word = le(s.img.load<std::uint64_t>(at)), mask = std::uint64_t(1) << b % 64;
+
+        s.img.store(at, le(used ? word | mask : word & ~mask));
+    }
+};
+
+TEST_F(Fsck, LearnsOfBlocksThatWereOverwritten) {
+    std::map<std::string, std::string> after;
+    build([&](sample &s) {
+        swapped w(s, 2);
+
+        in_use(s);
+        w.contents();
+        w.record(7);
+        w.pointer(0); // the other one is as it was
+        w.bit(w.after + 1, true);
+        after = snapshot(s.img);
+    });
+    result r = fsck("-n");
+    EXPECT_EQ(r.status, 0) << r.output;
+    EXPECT_NE(r.output.find("overwritten"), r.output.npos) << r.output;
+    r = fsck("-p");
+    EXPECT_EQ(r.status, 0) << r.output;
+    EXPECT_EQ(now(), after);
+    r = fsck("-n -f");
+    EXPECT_EQ(r.status, 0) << r.output;
+    EXPECT_EQ(r.output.find("overwritten"), r.output.npos) << r.output;
+}
+
+TEST_F(Fsck, IgnoresSwapRecordsThatAreVoid) {
+    build([&](sample &s) {
+        swapped w(s, 1);
+
+        in_use(s);
+        w.record(3, 0); // of an older generation
+        w.record(2);
+        w.bit(w.after, true); // as if it had been allocated since: nobody may free it
+        s.img.store(s.l.journal.end() * block_size - RZCFS_SWAP_BYTES + 9, std::byte(1)); // torn
+    });
+    result r = fsck("-n");
+    EXPECT_EQ(r.status, 4) << r.output;
+    EXPECT_EQ(r.output.find("overwritten"), r.output.npos) << r.output;
+}
+
+TEST_F(Fsck, DropsASwapOfImpossibleBlocks) {
+    build([&](sample &s) {
+        swapped w(s, 1);
+
+        in_use(s);
+        w.after = s.l.journal.start;
+        w.record(1);
+    });
+    result r = fsck("-n");
+    EXPECT_EQ(r.status, 4) << r.output;
+    EXPECT_NE(r.output.find("swap record"), r.output.npos) << r.output;
+    EXPECT_EQ(fsck("-y").status & ~1, 0);
+    EXPECT_EQ(fsck("-n -f").status, 0);
+}
+
 TEST_F(Fsck, PutsPreStoredBytesBack) {
     build([&](sample &s) {
         rzcfs_prestore p{};

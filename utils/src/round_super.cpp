@@ -232,9 +232,8 @@ bool check_round::redo_swaps(std::uint64_t generation) {
             swap_checksum(w) == get(w.w_checksum))
             swaps.push_back(w);
     }
-    std::sort(swaps.begin(), swaps.end(), [](const rzcfs_swap &a, const rzcfs_swap &b) {
-        return get(a.w_seq) < get(b.w_seq);
-    });
+    std::sort(swaps.begin(), swaps.end(),
+              [](const rzcfs_swap &a, const rzcfs_swap &b) { return get(a.w_seq) < get(b.w_seq); });
     for (const rzcfs_swap &w : swaps) {
         std::uint64_t slot = get(w.w_slot), before = get(w.w_old), after = get(w.w_new);
         std::uint64_t n = get(w.w_n);

@@ -37,6 +37,8 @@ NVM_BASE = 0x30000000
 
 # An emulated board on a busy host is slow; every limit is multiplied by this.
 PATIENCE = float(os.environ.get('RZCFS_PATIENCE', '3'))
+# How much slower a kernel with checks is taken to be, for what must not outrun it.
+SLOWER = max(1, PATIENCE / 3)
 
 COMPLAINT = re.compile(
     r'Kernel panic|Oops|Internal error|Unable to handle kernel|\bBUG: |WARNING: |'
@@ -205,7 +207,7 @@ class Board:
             f'console=ttyPS0,115200 loglevel=7 rdinit=/init board={self.number} panic=-1 oops=panic '
             # QEMU rewrites /memory; what lies in it has page structs that pmem cannot replace.
             f'mem={NVM_BASE >> 20}M '
-            f'sans.timeout_ms={10000 * max(1, PATIENCE / 3):.0f} ' + os.environ.get('RZCFS_CMDLINE', ''),
+            f'sans.timeout_ms={10000 * SLOWER:.0f} ' + os.environ.get('RZCFS_CMDLINE', ''),
             '-display', 'none', '-monitor', 'none', '-no-reboot', '-audiodev', 'none,id=quiet', *nic,
             '-net', f'nic,netdev=cable,macaddr={self.mac}',
             '-netdev', f'stream,id=cable,server=off,addr.type=unix,addr.path={self.wire_end}',

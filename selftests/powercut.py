@@ -83,7 +83,7 @@ class Cuts:
         works = [Work(owner, worker, self.rounds, name, rnd.randrange(1 << 32))
                  for owner, peer in ((one, two), (two, one))
                  for name, worker in (('a', owner), ('b', owner), ('c', peer))]
-        time.sleep(rnd.uniform(0.2, 2.5) * max(1, lab.PATIENCE / 3))
+        time.sleep(rnd.uniform(0.2, 2.5) * lab.SLOWER)
         for board in rnd.sample(self.boards, 2):
             board.power_off()
             self.cuts += 1

@@ -21,7 +21,7 @@ VICTIMS = 2200          # files of 64 KiB
 SIZE = 3 << 20          # of the file that is written at random
 OPERATIONS = 3000
 # A stream lasts longer on a kernel with checks, and must have a chance to pass.
-FLOOD = f'flood {{0}} rate={900 / lab.PATIENCE ** 2 * 3:.0f} frames=1000000 to={{1}} seed={{2}}'
+FLOOD = f'flood {{0}} rate={300 / lab.SLOWER ** 2:.0f} frames=1000000 to={{1}} seed={{2}}'
 
 
 def blocks_of(board, files):

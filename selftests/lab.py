@@ -207,6 +207,8 @@ class Board:
             f'console=ttyPS0,115200 loglevel=7 rdinit=/init board={self.number} panic=-1 oops=panic '
             # QEMU rewrites /memory; what lies in it has page structs that pmem cannot replace.
             f'mem={NVM_BASE >> 20}M '
+            # The root file system may have more than half of what is free while the archive is still there.
+            'initramfs_options=size=90% '
             f'sans.timeout_ms={10000 * SLOWER:.0f} ' + os.environ.get('RZCFS_CMDLINE', ''),
             '-display', 'none', '-monitor', 'none', '-no-reboot', '-audiodev', 'none,id=quiet', *nic,
             '-net', f'nic,netdev=cable,macaddr={self.mac}',
@@ -219,7 +221,8 @@ class Board:
         if self.process.gone():
             raise Crash(f'QEMU does not start: {self.process.log.read_text()[-500:]}')
         self.port = socket.socket(socket.AF_UNIX)
-        self.port.connect(str(agent))
+        # the name is there a moment before anybody listens
+        until(lambda: not self.port.connect_ex(str(agent)), 20, f'board {self.number}: its serial line')
         self.jobs, self.ready = {}, threading.Event()
         threading.Thread(target=self.listen, args=(self.port, self.jobs, self.ready), daemon=True).start()
 
@@ -425,7 +428,7 @@ def cmake(source, build, options):
 
 def root_file_system(directory, extra=()):
     """extra: (file on the host, path on the board)"""
-    files = [(BUILD / 'arm64' / name, f'bin/{name}') for name in ('agent', 'rzio', 'churn', 'fsbench')] + list(extra)
+    files = [(BUILD / 'arm64' / name, f'bin/{name}') for name in ('agent', 'rzio', 'churn', 'fsbench', 'twin')] + list(extra)
     for name in ('mkfs.rzcfs', 'fsck.rzcfs', 'dumpfs.rzcfs'):
         tool = BUILD / 'utils-arm64' / name
         if tool.exists():

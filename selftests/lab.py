@@ -428,7 +428,8 @@ def cmake(source, build, options):
 
 def root_file_system(directory, extra=()):
     """extra: (file on the host, path on the board)"""
-    files = [(BUILD / 'arm64' / name, f'bin/{name}') for name in ('agent', 'rzio', 'churn', 'fsbench', 'twin')] + list(extra)
+    programs = 'agent', 'rzio', 'churn', 'fsbench', 'twin'
+    files = [(BUILD / 'arm64' / name, f'bin/{name}') for name in programs] + list(extra)
     for name in ('mkfs.rzcfs', 'fsck.rzcfs', 'dumpfs.rzcfs'):
         tool = BUILD / 'utils-arm64' / name
         if tool.exists():

@@ -377,13 +377,17 @@ class Board:
         return int(self.run('cat /sys/class/block/pmem0/size')) * 512
 
 
+def need(packages):
+    """Packages of Debian's that must be on the host."""
+    if subprocess.run(['bash', '-c', f'. "{TOP}/scripts/lib.sh"; need {packages}'], check=False).returncode:
+        raise Failure('packages are missing')
+
+
 def build_programs(image):
     """Wire, agent, board programs and, if the kernel's tree has the file
     system, its mkfs; quick when nothing changed."""
-    packages = ('qemu-system-arm mmdebstrap cpio rsync device-tree-compiler cmake ninja-build build-essential '
-                'g++-aarch64-linux-gnu libcli11-dev libfmt-dev libgtest-dev nlohmann-json3-dev')
-    if subprocess.run(['bash', '-c', f'. "{TOP}/scripts/lib.sh"; need {packages}'], check=False).returncode:
-        raise Failure('packages are missing')
+    need('qemu-system-arm mmdebstrap cpio rsync device-tree-compiler cmake ninja-build build-essential '
+         'g++-aarch64-linux-gnu libcli11-dev libfmt-dev libgtest-dev nlohmann-json3-dev')
     BUILD.mkdir(parents=True, exist_ok=True)
     lock = open(BUILD / '.lock', 'w', encoding='utf-8')     # until this function ends
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -396,21 +400,21 @@ def build_programs(image):
                '-DRZCFS_STATIC=ON', '-DCMAKE_EXE_LINKER_FLAGS=-s'))
 
 
-def build_kselftests(image):
-    """The project's tests in the kernel's own tree, as files of a board."""
-    tree = pathlib.Path(image).resolve().parents[4]
+def build_kselftests(tree, *cross):
+    """The project's tests in the kernel's own tree, for the host or as `cross` says: (file, path on the board)."""
     base = tree / 'tools/testing/selftests'
     targets = [str(path.parent.relative_to(base)) for path in base.glob('*/*/Makefile')
                if path.parent.name in ('rob', 'rzcfs', 'sans')]
     if not targets:
         return []
-    out, build = BUILD / 'kselftest', BUILD / 'kselftest-build'
+    out, build = (BUILD / f'kselftest-{"cross" if cross else "host"}' / part for part in ('out', 'build'))
     for place in (out, build):      # of this tree, whatever was built before
         shutil.rmtree(place, ignore_errors=True)
-    log = BUILD / 'kselftest.log'
+    out.parent.mkdir(parents=True, exist_ok=True)
+    log = out.parent / 'log'
     with open(log, 'w', encoding='utf-8') as output:
-        argv = ['make', '-s', '-C', base, 'ARCH=arm64', 'CROSS_COMPILE=aarch64-linux-gnu-', 'LDFLAGS=-static',
-                f'TARGETS={" ".join(targets)}', f'O={build}', f'INSTALL_PATH={out}', 'install']
+        argv = ['make', '-s', '-C', base, *cross, 'LDFLAGS=-static', f'TARGETS={" ".join(targets)}',
+                f'O={build}', f'INSTALL_PATH={out}', 'install']
         if subprocess.run(argv, stdout=output, stderr=output, check=False).returncode:
             raise Failure(f'the in-tree selftests do not build: see {log}')
     return [(path, f'kselftest/{path.relative_to(out)}') for path in out.rglob('*') if path.is_file()]
@@ -434,9 +438,16 @@ def root_file_system(directory, extra=()):
         tool = BUILD / 'utils-arm64' / name
         if tool.exists():
             files.append((tool, f'sbin/{name}'))
+    return initramfs(directory, files)
+
+
+def initramfs(directory, files, arch='arm64', packages=None):
+    """Debian and these files. `packages` are further ones (default: as the environment says)."""
     out = directory / 'rootfs.cpio'
     argv = [TOP / 'selftests/rootfs', out, *(f'{host}={board}' for host, board in files)]
-    if subprocess.run(argv, stdout=subprocess.DEVNULL, check=False).returncode:
+    more = os.environ.get('RZCFS_PACKAGES', '') if packages is None else packages
+    if subprocess.run(argv, stdout=subprocess.DEVNULL, check=False,
+                      env={**os.environ, 'RZCFS_ARCH': arch, 'RZCFS_PACKAGES': more}).returncode:
         raise Failure('selftests/rootfs failed')
     return out
 
@@ -468,7 +479,8 @@ class Pair:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f'rzcfs-{os.getpid()}-', dir=place))
         try:
             self.wire = Wire(self.directory)
-            files = [*self.extra, *build_kselftests(self.image)]
+            tree = pathlib.Path(self.image).resolve().parents[4]     # TREE/build-TARGET/arch/arm64/boot/Image
+            files = [*self.extra, *build_kselftests(tree, 'ARCH=arm64', 'CROSS_COMPILE=aarch64-linux-gnu-')]
             initrd, dtb = root_file_system(self.directory, files), device_tree(self.directory)
             for n in (1, 2):
                 self.board[n] = Board(n, self.directory, self.image, dtb, initrd, self.wire.ends[n],
@@ -511,11 +523,11 @@ class Pair:
             board.booted()
 
 
-def default_image():
-    """What scripts/build made last, or RZCFS_IMAGE."""
-    if 'RZCFS_IMAGE' in os.environ:
+def default_image(target='zynqmp'):
+    """What scripts/build makes; for boards, RZCFS_IMAGE if that is set."""
+    if target == 'zynqmp' and 'RZCFS_IMAGE' in os.environ:
         return os.environ['RZCFS_IMAGE']
-    result = subprocess.run([TOP / 'scripts/build', 'zynqmp'], stdout=subprocess.PIPE, check=False, text=True)
+    result = subprocess.run([TOP / 'scripts/build', target], stdout=subprocess.PIPE, check=False, text=True)
     if result.returncode:
-        raise Failure('scripts/build zynqmp failed')
+        raise Failure(f'scripts/build {target} failed')
     return result.stdout.strip().splitlines()[-1]

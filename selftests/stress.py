@@ -11,18 +11,17 @@ import argparse
 import functools
 import os
 import pathlib
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
 import lab  # noqa: E402
+import uml  # noqa: E402
 
 HOME = '/srv'
+PACKAGES = 'stress-ng', 'fio', 'dbench', 'iozone3'
 
 # Not about the file system in question.
 ELSEWHERE = 'binderfs,eventfd,ioprio,procfs,sysfs'
@@ -106,44 +105,15 @@ def stress(board, name, seconds):
     return None
 
 
-UML_INIT = '''#!/bin/bash
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
-mkdir -p /dev/shm {home}; mount -t tmpfs shm /dev/shm; mount -t tmpfs tmp /tmp
-mount -t rzcfs none {home} -o ram=256M && ({command}) && umount {home}
-echo "exit status $?"
-echo o >/proc/sysrq-trigger
-sleep 60
-'''
-
-
 def stress_uml(image, name, seconds):
     """None, or why it failed."""
-    log = lab.BUILD / 'stress' / f'{name}-uml.log'
-    log.parent.mkdir(parents=True, exist_ok=True)
-    directory = pathlib.Path(tempfile.mkdtemp(prefix='rzcfs-uml-'))
+    script = (f'mkdir -p {HOME} && mount -t rzcfs none {HOME} -o ram=256M && ({TOOLS[name](seconds)}) && '
+              f'umount {HOME}')
     try:
-        init, initrd = directory / 'init', directory / 'initrd'
-        init.write_text(UML_INIT.format(home=HOME, command=TOOLS[name](seconds)))
-        subprocess.run([lab.TOP / 'selftests/rootfs', initrd, f'{init}=init'], check=True, stdout=subprocess.DEVNULL,
-                       env={**os.environ, 'RZCFS_ARCH': 'amd64'})
-        with open(log, 'wb') as output:
-            uml = lab.Process([image, 'mem=1536M', f'initrd={initrd}', 'con0=fd:0,fd:1', 'console=tty',
-                               f'TMPDIR={directory}'], log, stdin=subprocess.DEVNULL, stdout=output, cwd=directory)
-            try:
-                uml.child.wait(4 * seconds + 900)
-            except subprocess.TimeoutExpired:
-                uml.stop()
-                return f'no end, see {log}'
-        text = log.read_text(errors='replace')
-        for line in text.splitlines():
-            if lab.COMPLAINT.search(line) and not lab.HARMLESS.search(line):
-                return text[text.index(line):][:6000]
-        return None if 'exit status 0' in text else text[-3000:]
-    except (subprocess.SubprocessError, OSError) as failure:
+        uml.run(image, script, 4 * seconds + 900, lab.BUILD / 'stress' / f'{name}-uml.log', packages=PACKAGES)
+    except (lab.Failure, lab.Skip, OSError) as failure:
         return str(failure)
-    finally:
-        shutil.rmtree(directory)
+    return None
 
 
 def main():
@@ -156,7 +126,7 @@ def main():
     if unknown := set(options.tool) - set(TOOLS):
         parser.error(f'no such tool: {", ".join(sorted(unknown))}')
     todo, results = [name for name in TOOLS if name in (options.tool or TOOLS)], {}
-    os.environ['RZCFS_PACKAGES'] = 'stress-ng,fio,dbench,iozone3'
+    os.environ['RZCFS_PACKAGES'] = ','.join(PACKAGES)
 
     def worker(where, run):
         while todo:

@@ -166,6 +166,7 @@ bool check_round::replay_journal() {
         const block &from = img_.read(layout_.journal.start + b);
         std::copy(from.begin(), from.end(), journal.begin() + std::ptrdiff_t(b * block_size));
     }
+    apply_pad(journal, key_, generation);
     auto head_at = [&journal](std::uint64_t at) {
         rzcfs_undo u;
 
@@ -199,10 +200,11 @@ bool check_round::replay_journal() {
     }
     bool redone = redo_swaps(generation);
 
-    if (!records.empty()) {
+    if (!records.empty())
         note("an interrupted operation was taken back ({} records)", records.size());
+    // without the first record, others may nevertheless be there
+    if (!records.empty() || !(get_state(RZCFS_STATE_FLAGS) & RZCFS_STATE_CLEAN))
         set_state(RZCFS_STATE_JOURNAL_GEN, generation + 1);
-    }
     return !records.empty() || redone;
 }
 

@@ -120,6 +120,14 @@ std::uint32_t undo_checksum(std::uint64_t generation, const rzcfs_undo &head,
     return crc32({bytes_of(seed), bytes_of(head).first(offsetof(rzcfs_undo, u_checksum)), bytes});
 }
 
+void apply_pad(std::span<std::byte> records, const hash_key &key, std::uint64_t generation) {
+    const std::uint64_t seed = le(generation), pad = le(siphash(key, bytes_of(seed)));
+    auto mask = bytes_of(pad);
+
+    for (std::size_t i = 0; i < records.size(); i++)
+        records[i] ^= mask[i % mask.size()];
+}
+
 std::uint32_t swap_checksum(const rzcfs_swap &w) {
     return crc32({bytes_of(w).first(offsetof(rzcfs_swap, w_checksum))});
 }

@@ -49,6 +49,9 @@ constexpr std::uint64_t state_offset(unsigned index) {
 
 std::uint32_t undo_checksum(std::uint64_t generation, const rzcfs_undo &head,
                             std::span<const std::byte> bytes);
+// Undo records of a generation as they lie in the journal, and back: XORed with its pad. The
+// bytes start at a multiple of 8 on the medium.
+void apply_pad(std::span<std::byte> records, const hash_key &key, std::uint64_t generation);
 std::uint32_t swap_checksum(const rzcfs_swap &w);
 std::uint32_t prestore_checksum(const rzcfs_prestore &p);
 

@@ -116,6 +116,11 @@ void builder::write(std::uint32_t ino, std::uint64_t fblk, const std::string &co
     }
 }
 
+void builder::journal(block records, std::uint64_t generation) {
+    apply_pad(records, key, generation);
+    img.write(l.journal.start, records);
+}
+
 void builder::preallocate(std::uint32_t ino, std::uint64_t fblk) {
     std::uint64_t blk = allocate(ino);
 

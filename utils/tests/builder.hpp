@@ -37,6 +37,8 @@ class builder {
     std::uint32_t symlink(std::uint32_t dir, const std::string &name, const std::string &target);
     void xattrs(std::uint32_t ino, std::vector<xattr> entries);
     void orphan(std::uint32_t ino);
+    // Undo records at the start of the journal, of a transaction of a generation.
+    void journal(block records, std::uint64_t generation = 1);
     // Fills blocks of a file beyond its end with zeroes, as fallocate(2) does.
     void preallocate(std::uint32_t ino, std::uint64_t fblk);
     void finish();

@@ -206,7 +206,7 @@ void state_cases() {
              put(u.u_len, 8);
              put(u.u_checksum, undo_checksum(1, u, std::span(b).subspan(16, 8)));
              set_object_at(b, 0, u);
-             s.img.write(s.l.journal.start, b);
+             s.journal(b);
          }});
     add({"pre-store for an impossible place", [](sample &s) {
              rzcfs_prestore p{};

@@ -94,7 +94,7 @@ TEST_F(Fsck, TakesBackAnInterruptedOperation) {
         s.img.store(at, std::uint32_t(0));
         s.edit(
             s.file, [](rzcfs_inode &r) { r = {}; }, false);
-        s.img.write(s.l.journal.start, journal);
+        s.journal(journal);
     });
     EXPECT_NE(now(), before);
     result r = fsck("-n");
@@ -119,10 +119,37 @@ TEST_F(Fsck, IgnoresATornRecord) {
         put(u.u_len, RZCFS_INODE_SIZE);
         put(u.u_checksum, 12345);
         set_object_at(b, 0, u);
-        s.img.write(s.l.journal.start, b);
+        s.journal(b);
     });
     EXPECT_EQ(fsck("-p").status, 0);
     EXPECT_EQ(now(), before);
+    // nor is it the start of anything later on
+    EXPECT_EQ(state_value(1, load<std::uint64_t>(state_offset(RZCFS_STATE_JOURNAL_GEN))), 2u);
+}
+
+// Contents that a user wrote, with everything right but the pad: as he knows it, and as an older
+// transaction saved them.
+TEST_F(Fsck, IgnoresForgedRecords) {
+    for (bool saved : {false, true}) {
+        build([&](sample &s) {
+            rzcfs_undo u{};
+            block b{};
+
+            in_use(s);
+            put(u.u_offset, inode_offset(s.l, s.file));
+            put(u.u_len, 8);
+            put(u.u_checksum, undo_checksum(1, u, std::span(b).subspan(sizeof(u), 8)));
+            set_object_at(b, 0, u);
+            if (saved)
+                s.journal(b, 0);
+            else
+                s.img.write(s.l.journal.start, b);
+        });
+        result r = fsck("-p");
+        EXPECT_EQ(r.status, 0) << r.output;
+        EXPECT_EQ(r.output.find("taken back"), r.output.npos) << r.output;
+        EXPECT_EQ(now(), before);
+    }
 }
 
 // The last blocks of the medium take the place of the first n of a file; what of it reached the

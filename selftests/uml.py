@@ -34,7 +34,7 @@ echo "exit status $?"
 busybox poweroff -f
 '''
 # said by a UML whose buffer for the host's floating-point registers is too small
-NO_ROOM = re.compile(r'ptrace (get|set) fp_?regs failed')
+NO_ROOM = re.compile(r'fp[ _]reg(ister)?s (failed|returned)')
 
 
 def run(image, script, seconds, log, files=(), memory='1536M', packages=()):

@@ -501,8 +501,9 @@ Outcome make(Tree &tree, const Step &s, bool remote) {
     Outcome outcome;
 
     tree.enter();
-    next_tick();
+    // to look may change the atime of a symbolic link on the way
     look_at(before);
+    next_tick();
     const bool root = remote && writes(*s.call) ? tree.opened_by_root[s.slot] : s.root;
     if (!root)
         become(false);

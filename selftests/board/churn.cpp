@@ -41,6 +41,7 @@ namespace {
 
 constexpr size_t max_size = 200'000, max_write = 40'000, max_names = 40;
 constexpr uint64_t max_ahead = 20'000; // operations done, of which no word reached the host
+constexpr uint64_t told = 4;           // states that a failure is compared with
 
 [[noreturn]] void fail(const std::string &what) {
     throw std::system_error(errno, std::generic_category(), what);
@@ -578,10 +579,13 @@ json verify(const std::string &directory, uint64_t seed, bool remote, uint64_t a
     Model model(seed, remote);
     for (uint64_t n = 0; n < acknowledged; n++)
         model.apply(model.plan());
-    const std::string first = difference(found, model.state());
+    std::string nearest;
     for (uint64_t n = acknowledged; n < acknowledged + max_ahead; n++) {
-        if (difference(found, model.state()).empty())
+        const std::string differs = difference(found, model.state());
+        if (differs.empty())
             return {{"state", n}, {"partial", false}, {"names", found.size()}};
+        if (n < acknowledged + told)
+            nearest += fmt::format("; {}: {}", n, differs);
         const Plan p = model.plan();
         if (!changes_contents(p.op)) {
             model.apply(p);
@@ -594,7 +598,7 @@ json verify(const std::string &directory, uint64_t seed, bool remote, uint64_t a
             return {{"state", n}, {"partial", true}, {"names", found.size()}};
     }
     throw std::runtime_error(
-        fmt::format("{}: no state from {} on fits; there: {}", directory, acknowledged, first));
+        fmt::format("{}: no state from {} on fits{}", directory, acknowledged, nearest));
 }
 
 } // namespace

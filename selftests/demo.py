@@ -24,7 +24,7 @@ BLOCK = 4096
 DATA_TYPE = '88b5'
 BIG = '/demo/big'
 PUMP = 4_000_000        # bytes per second of the busy IP connection
-ROUNDS = 3              # of all shares, one after the other
+ROUNDS = 3              # of all shares, one after the other; the first is the longest
 DATABASE = '/demo/places.db'
 
 PHASES = {      # name: what the table calls it
@@ -111,7 +111,7 @@ class Demo:
         return self.client.rzio('copy', *words, seconds=600)
 
     def run(self, peers, everything):
-        """Each phase once; those that take long only if this is to be everything."""
+        """Each phase once; the trees and SQLite, which take long, only if this is to be everything."""
         client, owner, home, away = self.client, self.owner, peers.home, peers.away
         result = {}
         peers.serve()
@@ -200,7 +200,7 @@ def merge(rounds):
     """Of each phase the median of the rounds that have it; the counts are of all of them."""
     phases = {}
     for name in rounds[0]:
-        runs = [phases_of_round[name] for phases_of_round in rounds if name in phases_of_round]
+        runs = [phase[name] for phase in rounds if name in phase]
         if name == 'latency_4k_us':
             phases[name] = {kind: statistics.median(run[kind] for run in runs) for kind in runs[0]}
             continue

@@ -579,13 +579,13 @@ json verify(const std::string &directory, uint64_t seed, bool remote, uint64_t a
     Model model(seed, remote);
     for (uint64_t n = 0; n < acknowledged; n++)
         model.apply(model.plan());
-    std::string nearest;
+    std::string differences;
     for (uint64_t n = acknowledged; n < acknowledged + max_ahead; n++) {
         const std::string differs = difference(found, model.state());
         if (differs.empty())
             return {{"state", n}, {"partial", false}, {"names", found.size()}};
         if (n < acknowledged + told)
-            nearest += fmt::format("; {}: {}", n, differs);
+            differences += fmt::format("; {}: {}", n, differs);
         const Plan p = model.plan();
         if (!changes_contents(p.op)) {
             model.apply(p);
@@ -598,7 +598,7 @@ json verify(const std::string &directory, uint64_t seed, bool remote, uint64_t a
             return {{"state", n}, {"partial", true}, {"names", found.size()}};
     }
     throw std::runtime_error(
-        fmt::format("{}: no state from {} on fits{}", directory, acknowledged, nearest));
+        fmt::format("{}: no state from {} on fits{}", directory, acknowledged, differences));
 }
 
 } // namespace

@@ -8,8 +8,9 @@ import lab
 import share
 
 WRONG = 66
-COPY = ('while cp /tmp/big {0}/moving && cp {0}/big /tmp/back; do '
-        'cmp /tmp/big /tmp/back && cmp /tmp/big {0}/moving || exit %d; done' % WRONG)
+COPY = ('same() {{ cmp "$@"; case $? in 0) ;; 1) exit %d ;; *) exit 1 ;; esac; }}; '
+        'while cp /tmp/big {0}/moving && cp {0}/big /tmp/back; do '
+        'same /tmp/big /tmp/back; same /tmp/big {0}/moving; done' % WRONG)
 
 
 def start_traffic(fs):

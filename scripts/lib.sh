@@ -29,6 +29,12 @@ fi
 say() { printf '==> %s\n' "$*" >&7; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# -h or --help: what the script says of itself.
+if [[ " $* " == *" -h "* || " $* " == *" --help "* ]]; then
+	sed -n '2,${/^#/!q;s/^# \?//p}' "$0"
+	exit 0
+fi
+
 # need PACKAGE...: installs what is missing when run as root, names it otherwise.
 need() {
 	local p missing=()
